@@ -1,0 +1,38 @@
+import type { Evaluation } from '../journal/record.ts';
+
+/** What a worker measures in one round. All arrays are in probe order. */
+export interface ProbeResult {
+  /** Projected gradients; NaN: abstains (no data, or the loss was not a number). */
+  readonly values: Float64Array;
+  /** Sum of per-example losses at the round's state (the centre, or the mean of both signs), and their number. */
+  readonly lossSum: number;
+  readonly lossCount: number;
+  /** Forward passes over one batch each. */
+  readonly forwards: number;
+  readonly examples: number;
+  readonly seconds: number;
+}
+
+export type Sums = Omit<Evaluation, 'slot'>;
+
+/**
+ * Forward passes at, and around, the state of one replica. Lives in the engine's thread beside the state, reads it,
+ * and leaves it bit for bit as it was.
+ */
+export interface Evaluator {
+  /**
+   * Makes ready for a stage of the plan: builds its sessions over the state's tensors. Called again after a merge,
+   * when the frozen part of the model has changed.
+   */
+  enter(stage: number): Promise<void>;
+  /**
+   * Evaluates `seeds.length / 4` probes over one batch of rows of this worker's training data.
+   * @param seeds four 32-bit words for each probe (`worker/direction/seed.ts`)
+   */
+  probe(seeds: Uint32Array, rows: Int32Array): Promise<ProbeResult>;
+  /** Sums over the given rows of one split at the current state. */
+  evaluate(split: Evaluation['split'], rows: Int32Array): Promise<Sums>;
+  /** Rows held of each split. */
+  readonly rows: Readonly<Record<Evaluation['split'], number>>;
+  close(): Promise<void>;
+}
