@@ -1,0 +1,25 @@
+/** Codes of the errors that people see; `docs/errors.md` says what to do about each. Sorted. */
+export const ERROR_CODES = ['INTERNAL'] as const;
+export type ErrorCode = (typeof ERROR_CODES)[number];
+
+export interface ErrorDetail {
+  /** The field or file that is wrong, as the user would name it. */
+  readonly field?: string;
+  /** What to do next. */
+  readonly remedy?: string;
+  readonly cause?: unknown;
+}
+
+/** An error with a code, a field, a cause and a remedy; never shown as a stack trace. */
+export class OnebyteError extends Error {
+  override readonly name = 'OnebyteError';
+  readonly code: ErrorCode;
+  readonly field: string | undefined;
+  readonly remedy: string | undefined;
+  constructor(code: ErrorCode, message: string, detail: ErrorDetail = {}) {
+    super(message, detail.cause === undefined ? undefined : { cause: detail.cause });
+    this.code = code;
+    this.field = detail.field;
+    this.remedy = detail.remedy;
+  }
+}
