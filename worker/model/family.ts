@@ -1,0 +1,31 @@
+import type { BuiltGraph, GraphOptions } from './graph.ts';
+import type { TensorView, Weights } from './tensor.ts';
+
+/** One weight matrix of a layer. */
+export interface Matrix {
+  /** The module's name, `encoder.layer.4.attention.self.query`; its weight is `${name}.weight`, [out, in]. */
+  readonly name: string;
+  readonly layer: number;
+  /** Short name as jobs use it: query, key, value, output, up, down. */
+  readonly kind: string;
+  readonly out: number;
+  readonly in: number;
+}
+
+/** A model of a known family, opened: all that the engine asks of it, whatever the family. */
+export interface Model {
+  readonly family: string;
+  readonly layers: number;
+  /** Width of the hidden state. */
+  readonly hidden: number;
+  readonly vocabulary: number;
+  /** Longest input, in tokens. */
+  readonly maxTokens: number;
+  readonly weights: Weights;
+  /** Every weight matrix of the layers, in a fixed order: by layer, then query, key, value, output, up, down. */
+  readonly matrices: readonly Matrix[];
+  /** Builds a graph over these weights, or over `options.weights` where some were replaced (a merge). */
+  graph(options: Omit<GraphOptions, 'weights'> & { readonly weights?: Weights }): BuiltGraph;
+  /** Plain copy of the weights with some replaced. */
+  withWeights(changed: ReadonlyMap<string, TensorView>): Weights;
+}

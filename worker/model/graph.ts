@@ -1,0 +1,90 @@
+import type { TensorView, Weights } from './tensor.ts';
+
+export type Dtype = 'float32' | 'int32';
+
+/**
+ * One input or output of a graph. A string in `dims` is a dimension chosen at run time: `examples`, `tokens`,
+ * `probes`.
+ */
+export interface Port {
+  readonly name: string;
+  readonly dims: readonly (number | string)[];
+  readonly dtype: Dtype;
+}
+
+/** An ONNX model, ready for `InferenceSession.create(graph.bytes, { externalData: graph.external, ... })`. */
+export interface BuiltGraph {
+  /** The protobuf. Small: large initializers are in `external`, by reference and not copied. */
+  readonly bytes: Uint8Array;
+  /** Memory that the initializers lie in; pass as the session option `externalData`. */
+  readonly external: readonly { readonly path: string; readonly data: Uint8Array }[];
+  readonly inputs: readonly Port[];
+  readonly outputs: readonly Port[];
+  /** Names of the weights that are frozen in the session. */
+  readonly initializers: readonly string[];
+}
+
+/**
+ * Where the graph starts.
+ * - `ids`: inputs `input_ids` int32 [examples, tokens] and `attention_mask` int32 [examples, tokens] (1: a token).
+ * - k: inputs `hidden` [examples, tokens, hidden], the input of layer k (0: the embeddings' output), and
+ *   `attention_mask`.
+ * - `pooled`: input `pooled` [examples, hidden]; only the head is left.
+ */
+export type GraphFrom = 'ids' | number | 'pooled';
+
+/**
+ * Where the graph ends.
+ * - `{ layer: k }`: output `hidden` [examples, tokens, hidden], the input of layer k (k = layers: the last hidden
+ *   state).
+ * - `pooled`: output `pooled` [examples, hidden], mean over the unmasked tokens, or the first token.
+ * - `logits`: output `logits` [probes, examples, labels].
+ * - `loss`: input `labels` int32 [examples]; outputs `loss` (cross-entropy, nats) and `correct` (1 or 0), both
+ *   float32 [probes, examples].
+ *
+ * Where adapters stand before the end, the first two get a leading `probes` axis too.
+ */
+export type GraphTo = { readonly layer: number } | 'pooled' | 'logits' | 'loss';
+
+/** A trained low-rank part of some matrices. All matrices of one graph share the rank and the probes axis. */
+export type Adapters =
+  | {
+      /** W + C V. Input `M.C` [probes, out, rank]; V [rank, in] is frozen in the session. */
+      readonly type: 'subspace';
+      readonly rank: number;
+      /** V of every adapted matrix M. Matrices with the same input (query, key, value) share work if they share V. */
+      readonly bases: ReadonlyMap<string, TensorView>;
+    }
+  | {
+      /** W + (alpha / rank) B A. Inputs `M.A` [probes, rank, in] and `M.B` [probes, out, rank]. */
+      readonly type: 'lora';
+      readonly rank: number;
+      readonly alpha: number;
+      readonly matrices: readonly string[];
+    };
+
+/** What every family's graph builder takes. Matrices and weights are named as in the model folder. */
+export interface GraphOptions {
+  readonly weights: Weights;
+  readonly from: GraphFrom;
+  readonly to: GraphTo;
+  readonly pooling: 'mean' | 'cls';
+  /** Labels of the head; needed for `logits` and `loss`. */
+  readonly labels?: number;
+  /**
+   * A head frozen in the session. Without it, and where `to` needs one, it is two inputs: `head.weight`
+   * [probes, labels, hidden] and `head.bias` [probes, labels].
+   */
+  readonly head?: { readonly weight: TensorView; readonly bias: TensorView };
+  /** Names of weights that are inputs instead of initializers, of the name and dims that `inputs` says. */
+  readonly inputs?: ReadonlySet<string>;
+  readonly adapters?: Adapters;
+  /**
+   * Matrices M whose inputs' second moment is an output: `M.moment` [in, in], X^T X summed over the unmasked tokens
+   * of the batch. Query, key and value of a layer have the same.
+   */
+  readonly moments?: readonly string[];
+}
+
+/** Rows are fed once: [examples, ...]. The graph itself spreads them over the probes, as late as it can. */
+export type GraphBuilder = (options: GraphOptions) => BuiltGraph;
