@@ -1,5 +1,14 @@
 /** Codes of the errors that people see; `docs/errors.md` says what to do about each. Sorted. */
-export const ERROR_CODES = ['INTERNAL'] as const;
+export const ERROR_CODES = [
+  'BASIS_INVALID',
+  'ENGINE_FAILED',
+  'INTERNAL',
+  'LABELS_INVALID',
+  'LABEL_UNKNOWN',
+  'PLAN_INVALID',
+  'ROW_FIELD_MISSING',
+  'TEMPLATE_INVALID',
+] as const;
 export type ErrorCode = (typeof ERROR_CODES)[number];
 
 export interface ErrorDetail {
