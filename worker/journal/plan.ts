@@ -1,0 +1,45 @@
+import type { EstimatorSpec, JobSpec, RuleSpec, StageSpec } from './job.ts';
+
+/** One stage of the plan and the rounds it covers: `start` .. `start + rounds - 1`. */
+export interface PlannedStage {
+  readonly stage: StageSpec;
+  readonly index: number;
+  readonly start: number;
+  readonly rounds: number;
+}
+
+/** Rounds of the whole run: the plan's, or `stop.rounds` where that is fewer. */
+export function totalRounds(job: JobSpec): number {
+  const planned = job.method.plan.reduce((sum, stage) => sum + stage.rounds, 0);
+  return job.stop.rounds > 0 ? Math.min(planned, job.stop.rounds) : planned;
+}
+
+/**
+ * The stage that `round` belongs to. A round at or after the run's end belongs to the stage of the last round: its
+ * state is still that stage's (the final evaluation must not start the next one).
+ */
+export function stageOf(job: JobSpec, round: number): PlannedStage {
+  const last = Math.max(0, Math.min(round, totalRounds(job) - 1));
+  let start = 0;
+  for (const [index, stage] of job.method.plan.entries()) {
+    if (last < start + stage.rounds) return { stage, index, start, rounds: stage.rounds };
+    start += stage.rounds;
+  }
+  const index = job.method.plan.length - 1;
+  const stage = job.method.plan[index]!;
+  return { stage, index, start: start - stage.rounds, rounds: stage.rounds };
+}
+
+/** The job's estimator and rule with the stage's changes applied. */
+export function effective(job: JobSpec, stage: StageSpec): { estimator: EstimatorSpec; rule: RuleSpec } {
+  return {
+    estimator: { ...job.method.estimator, ...stage.estimator },
+    rule: { ...job.method.rule, ...stage.rule },
+  };
+}
+
+/** Forward passes (one batch each) of one member's `count` probes in one round. */
+export function forwardsOf(estimator: Pick<EstimatorSpec, 'sides'>, count: number): number {
+  if (count === 0) return 0;
+  return estimator.sides === 2 ? 2 * count : count + 1;
+}
