@@ -23,8 +23,9 @@ export interface Evaluator {
   /**
    * Makes ready for a stage of the plan: builds its sessions over the state's tensors. Called again after a merge,
    * when the frozen part of the model has changed.
+   * @param epoch of a `subspace` stage: the number of its merges so far, which says what V is; else 0
    */
-  enter(stage: number): Promise<void>;
+  enter(stage: number, epoch: number): Promise<void>;
   /**
    * Evaluates `seeds.length / 4` probes over one batch of rows of this worker's training data.
    * @param seeds four 32-bit words for each probe (`worker/direction/seed.ts`)
