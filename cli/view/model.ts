@@ -1,0 +1,321 @@
+/** What the live view knows of a run, and how each observation changes it. Pure: time comes in as a number. */
+import {
+  type JoinObserved,
+  type LeaveObserved,
+  type Observed,
+  type Pooled,
+  pool,
+  type RoundObserved,
+  type ViewJob,
+} from './events.ts';
+import { count, duration, loss, metric } from './format.ts';
+import { type Plan, passes, stageOf } from './plan.ts';
+import { EMPTY, push, type Series } from './series.ts';
+import { printable } from './text.ts';
+
+export interface MemberRow {
+  readonly slot: number;
+  readonly name: string;
+  readonly group: string;
+  readonly state: 'in' | 'left' | 'lost';
+  readonly probes: number;
+  readonly missed: number;
+  /** The last round it took part in; -1: none yet. */
+  readonly last: number;
+  /** Probes of its latest rounds, oldest first; 0: missed. */
+  readonly recent: readonly number[];
+}
+
+export type Tone = 'info' | 'good' | 'warning' | 'error';
+
+export interface EventLine {
+  /** Milliseconds by the view's clock. */
+  readonly at: number;
+  readonly tone: Tone;
+  readonly text: string;
+}
+
+export interface Evaluated {
+  readonly round: number;
+  readonly splits: readonly Pooled[];
+}
+
+interface PaceSample {
+  readonly at: number;
+  readonly rounds: number;
+  readonly examples: number;
+}
+
+export interface ViewModel {
+  readonly job: ViewJob;
+  readonly plan: Plan;
+  readonly startedAt: number;
+  readonly phase: { readonly text: string; readonly share: number | undefined } | null;
+  readonly weights: number;
+  readonly trained: readonly number[];
+  /** Rounds applied; also the number of the round under way. */
+  readonly rounds: number;
+  /** Rounds seen by this view, which counts those done again too. */
+  readonly seen: number;
+  readonly stage: number;
+  /** When the stage under way began, and with which round; for its pace. */
+  readonly stageBegan: { readonly at: number; readonly round: number };
+  readonly loss: Series;
+  readonly firstLoss: number;
+  /** Moving average of the loss within the stage; NaN before the first. */
+  readonly smoothLoss: number;
+  readonly evaluated: readonly Evaluated[];
+  readonly members: readonly MemberRow[];
+  readonly forwards: number;
+  readonly examples: number;
+  readonly payloadBytes: number;
+  readonly recordBytes: number;
+  readonly wireBytes: number;
+  readonly journalBytes: number;
+  readonly pace: readonly PaceSample[];
+  readonly events: readonly EventLine[];
+}
+
+const RECENT_ROUNDS = 32;
+const KEPT_EVENTS = 50;
+const KEPT_EVALUATIONS = 512;
+const PACE_SAMPLES = 40;
+const PACE_STEP_MS = 250;
+/** Weight of the newest round in the moving average: about the last 20 rounds count. */
+const SMOOTHING = 2 / 21;
+
+export function initial(job: ViewJob, plan: Plan, at: number): ViewModel {
+  return {
+    job: { name: printable(job.name), model: printable(job.model) },
+    plan,
+    startedAt: at,
+    phase: null,
+    weights: Number.NaN,
+    trained: [],
+    rounds: 0,
+    seen: 0,
+    stage: 0,
+    stageBegan: { at, round: 0 },
+    loss: EMPTY,
+    firstLoss: Number.NaN,
+    smoothLoss: Number.NaN,
+    evaluated: [],
+    members: [],
+    forwards: 0,
+    examples: 0,
+    payloadBytes: 0,
+    recordBytes: 0,
+    wireBytes: Number.NaN,
+    journalBytes: Number.NaN,
+    pace: [{ at, rounds: 0, examples: 0 }],
+    events: [],
+  };
+}
+
+/** The model after `observed`, seen at `at` milliseconds. Takes any order of observations, and never throws. */
+export function update(model: ViewModel, observed: Observed, at: number): ViewModel {
+  switch (observed.type) {
+    case 'phase':
+      return { ...model, phase: { text: printable(observed.text), share: observed.share } };
+    case 'model':
+      return { ...model, weights: observed.weights, trained: [...observed.trained] };
+    case 'totals':
+      return {
+        ...model,
+        wireBytes: observed.wireBytes ?? model.wireBytes,
+        journalBytes: observed.journalBytes ?? model.journalBytes,
+      };
+    case 'notice':
+      return say(model, at, observed.level, observed.text);
+    case 'join':
+      return joined(model, observed, at);
+    case 'leave':
+      return gone(model, observed, at);
+    case 'dispute': {
+      const what = observed.reason === 'bytes' ? 'finds its bytes changed' : 'has another digest';
+      const text = `${nameOf(model, observed.slot)} ${what} in round ${observed.round} (proposer ${observed.proposer})`;
+      return say(model, at, 'error', text);
+    }
+    case 'divergence': {
+      const digests = `expected ${observed.expected.slice(0, 12)}, found ${observed.found.slice(0, 12)}`;
+      return say(
+        model,
+        at,
+        'error',
+        `${nameOf(model, observed.slot)} diverged at round ${observed.round}: ${digests}`,
+      );
+    }
+    case 'round':
+      return applied(model, observed, at);
+  }
+}
+
+function say(model: ViewModel, at: number, tone: Tone, text: string): ViewModel {
+  const line: EventLine = { at, tone, text: printable(text) };
+  return { ...model, events: [...model.events, line].slice(-KEPT_EVENTS) };
+}
+
+function nameOf(model: ViewModel, slot: number): string {
+  return model.members.find((member) => member.slot === slot)?.name ?? `slot ${slot}`;
+}
+
+/** A name for the event lines, with its group where that says more. */
+export function called(name: string, group: string): string {
+  return group === '' || name.includes(group) ? name : `${name} (${group})`;
+}
+
+function joined(model: ViewModel, { slot, name, group }: JoinObserved, at: number): ViewModel {
+  const label = printable(name) || `slot ${slot}`;
+  const party = printable(group);
+  const same = (row: MemberRow): boolean => row.name === label && row.group === party && row.state !== 'in';
+  // A worker that comes back under its name carries on with its row.
+  const old = model.members.find((row) => row.slot === slot) ?? model.members.find(same);
+  const row: MemberRow =
+    old === undefined
+      ? { slot, name: label, group: party, state: 'in', probes: 0, missed: 0, last: -1, recent: [] }
+      : { ...old, slot, name: label, group: party, state: 'in' };
+  const members =
+    old === undefined ? [...model.members, row] : model.members.map((was) => (was === old ? row : was));
+  const verb = old !== undefined && old.probes > 0 ? 'is back' : 'joined';
+  return say({ ...model, members }, at, 'good', `${called(label, party)} ${verb}`);
+}
+
+function gone(model: ViewModel, { slot, why }: LeaveObserved, at: number): ViewModel {
+  const row = model.members.find((member) => member.slot === slot);
+  if (row === undefined || row.state !== 'in') return model;
+  const twin = model.members.some(
+    (other) => other !== row && other.state === 'in' && other.name === row.name,
+  );
+  const members = twin
+    ? model.members.filter((other) => other !== row)
+    : model.members.map((other) => (other === row ? { ...row, state: why } : other));
+  const text = `${called(row.name, row.group)} ${why === 'left' ? 'left' : 'is lost'} after ${count(row.probes)} probes`;
+  return say({ ...model, members }, at, why === 'left' ? 'info' : 'warning', text);
+}
+
+function applied(model: ViewModel, seen: RoundObserved, at: number): ViewModel {
+  if (!Number.isSafeInteger(seen.round) || seen.round < 0) return model;
+  const stage = stageOf(model.plan, seen.round);
+  const planned = model.plan.stages[stage];
+  const entered = stage !== model.stage;
+  let next = model.seen === 0 ? { ...model, phase: null, stageBegan: { at, round: seen.round } } : model;
+  if (entered) {
+    next = { ...next, stage, stageBegan: { at, round: seen.round }, smoothLoss: Number.NaN };
+    if (planned !== undefined && model.seen > 0) {
+      next = say(next, at, 'info', `stage ${stage + 1} begins: ${planned.label}`);
+    }
+  }
+  const ran = seen.members.filter((member) => member.probes > 0);
+  const probes = ran.reduce((sum, member) => sum + member.probes, 0);
+  const forwards = ran.reduce((sum, member) => sum + passes(planned, member.probes), 0);
+  const examples = forwards * (planned?.batch ?? 0);
+  const before = next.smoothLoss;
+  const smooth = Number.isNaN(before) ? seen.loss : before + SMOOTHING * (seen.loss - before);
+  next = {
+    ...next,
+    rounds: seen.round + 1,
+    seen: next.seen + 1,
+    loss: push(next.loss, seen.round, seen.loss),
+    firstLoss: Number.isFinite(next.firstLoss) ? next.firstLoss : seen.loss,
+    smoothLoss: Number.isFinite(seen.loss) ? smooth : before,
+    members: took(next.members, seen),
+    forwards: next.forwards + forwards,
+    examples: next.examples + examples,
+    payloadBytes: next.payloadBytes + probes,
+    recordBytes: next.recordBytes + (seen.recordBytes ?? 0),
+  };
+  const pooled = pool(seen.evaluations ?? []);
+  if (pooled.length > 0) next = evaluated(next, { round: seen.round, splits: pooled }, at);
+  const latest = next.pace.at(-1);
+  if (latest === undefined || at - latest.at >= PACE_STEP_MS) {
+    const sample = { at, rounds: next.seen, examples: next.examples };
+    next = { ...next, pace: [...next.pace, sample].slice(-PACE_SAMPLES) };
+  }
+  return next;
+}
+
+function took(members: readonly MemberRow[], seen: RoundObserved): MemberRow[] {
+  const rows = new Map(members.map((row) => [row.slot, row]));
+  for (const { slot, probes } of seen.members) {
+    const known = rows.get(slot);
+    const row: MemberRow = known ?? {
+      slot,
+      name: `slot ${slot}`,
+      group: '',
+      state: 'in',
+      probes: 0,
+      missed: 0,
+      last: -1,
+      recent: [],
+    };
+    const ran = probes > 0;
+    rows.set(slot, {
+      ...row,
+      probes: row.probes + (ran ? probes : 0),
+      missed: row.missed + (ran ? 0 : 1),
+      last: ran ? seen.round : row.last,
+      recent: [...row.recent, ran ? probes : 0].slice(-RECENT_ROUNDS),
+    });
+  }
+  return [...rows.values()];
+}
+
+function evaluated(model: ViewModel, entry: Evaluated, at: number): ViewModel {
+  const next = { ...model, evaluated: [...model.evaluated, entry].slice(-KEPT_EVALUATIONS) };
+  const shown = best(entry.splits);
+  if (shown === undefined) return next;
+  const figures = `loss ${loss(shown.loss)}, accuracy ${metric(shown.accuracy)}`;
+  return say(next, at, 'info', `round ${count(entry.round)}: ${shown.split} ${figures}`);
+}
+
+/** The split that the headline shows: validation before test before train. */
+export function best(splits: readonly Pooled[]): Pooled | undefined {
+  return (
+    splits.find((part) => part.split === 'validation') ??
+    splits.find((part) => part.split === 'test') ??
+    splits[0]
+  );
+}
+
+export interface Pace {
+  readonly roundsPerSecond: number;
+  readonly examplesPerSecond: number;
+}
+
+/** Speed over the last ten seconds or so; a run that stalls slows down on screen too. NaN before the first round. */
+export function paceOf(model: ViewModel, now: number): Pace {
+  const oldest = model.pace[0];
+  const seconds = oldest === undefined ? 0 : (now - oldest.at) / 1000;
+  if (oldest === undefined || model.seen === 0 || !(seconds > 0)) {
+    return { roundsPerSecond: Number.NaN, examplesPerSecond: Number.NaN };
+  }
+  return {
+    roundsPerSecond: (model.seen - oldest.rounds) / seconds,
+    examplesPerSecond: (model.examples - oldest.examples) / seconds,
+  };
+}
+
+/**
+ * Seconds left, by the pace of the stage under way. Other stages cost differently, so before the last stage this is
+ * the time left in the stage, not in the run.
+ */
+export function leftOf(
+  model: ViewModel,
+  now: number,
+): { readonly seconds: number; readonly wholeRun: boolean } {
+  const stage = model.plan.stages[model.stage];
+  const wholeRun = model.stage >= model.plan.stages.length - 1;
+  const done = model.rounds - model.stageBegan.round;
+  const spent = (now - model.stageBegan.at) / 1000;
+  if (stage === undefined || done <= 0 || !(spent > 0)) return { seconds: Number.NaN, wholeRun };
+  const left = Math.max(0, stage.first + stage.rounds - model.rounds);
+  const recent = paceOf(model, now).roundsPerSecond;
+  // The recent pace where it lies within this stage, else the stage's mean.
+  const oldest = model.pace[0];
+  const within = oldest !== undefined && oldest.at >= model.stageBegan.at && recent > 0;
+  return { seconds: left / (within ? recent : done / spent), wholeRun };
+}
+
+export function elapsedLabel(model: ViewModel, at: number): string {
+  return duration((at - model.startedAt) / 1000);
+}

@@ -1,0 +1,137 @@
+/** A made-up run of any length with all that a real one shows: two stages, a late joiner, a straggler, a leaver. */
+import type { Observed, RoundObserved, RunResult, ViewJob } from '../../cli/view/events.ts';
+import type { Plan } from '../../cli/view/plan.ts';
+import { passes, stageOf } from '../../cli/view/plan.ts';
+
+export const JOB: ViewJob = { name: 'sentiment', model: 'hf://sentence-transformers/all-MiniLM-L6-v2' };
+
+export function samplePlan(rounds: number): Plan {
+  const head = Math.floor(rounds * 0.6);
+  return {
+    stages: [
+      { label: 'head', first: 0, rounds: head, sides: 2, batch: 64 },
+      { label: 'subspace rank 16, layers 4-5', first: head, rounds: rounds - head, sides: 1, batch: 16 },
+    ],
+    rounds,
+    mayEndSooner: false,
+  };
+}
+
+/** Repeatable noise in -1..1. */
+function noise(n: number): number {
+  const mixed = Math.imul(n + 0x9e3779b9, 0x85ebca6b) ^ ((n * 7919) >>> 3);
+  return (Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35) >>> 0) / 0x80000000 - 1;
+}
+
+const NAMES = ['movies', 'products', 'news', 'tweets'];
+
+export function sampleLoss(round: number, rounds: number): number {
+  return 0.44 + 0.253 * Math.exp((-6 * round) / rounds) + 0.02 * noise(round);
+}
+
+/** The observations of rounds `0..rounds - 1` of a plan of `rounds` rounds. */
+export function sampleRun(rounds: number, evaluateEvery = 50): Observed[] {
+  const seen: Observed[] = [{ type: 'model', weights: 22_713_216, trained: [770, 393_984] }];
+  const late = Math.floor(rounds * 0.3);
+  const away = Math.floor(rounds * 0.7);
+  for (let slot = 0; slot < 3; slot += 1) {
+    seen.push({ type: 'join', slot, name: `${NAMES[slot]}-0`, group: NAMES[slot]! });
+  }
+  for (let round = 0; round < rounds; round += 1) {
+    if (round === late) seen.push({ type: 'join', slot: 3, name: 'tweets-0', group: 'tweets' });
+    if (round === away) seen.push({ type: 'leave', slot: 1, why: 'left' });
+    seen.push(sampleRound(round, rounds, evaluateEvery, late, away));
+  }
+  return seen;
+}
+
+function sampleRound(
+  round: number,
+  rounds: number,
+  every: number,
+  late: number,
+  away: number,
+): RoundObserved {
+  const slots = [0, 1, 2, 3].filter((slot) => (slot !== 3 || round >= late) && (slot !== 1 || round < away));
+  const members = slots.map((slot) => {
+    const straggles = slot === 2 && noise(round * 31 + 7) > 0.86;
+    return { slot, probes: straggles ? 0 : slot === 3 ? 4 : 16 };
+  });
+  const accuracy = 0.84 - 0.34 * Math.exp((-5 * round) / rounds) + 0.01 * noise(round * 3);
+  return {
+    type: 'round',
+    round,
+    elapsed: 70 + Math.round(20 * noise(round * 5)),
+    loss: sampleLoss(round, rounds),
+    members,
+    recordBytes: members.reduce((sum, member) => sum + member.probes, 0) + 7,
+    evaluations:
+      round % every === 0
+        ? slots.map((slot) => ({
+            split: 'validation' as const,
+            slot,
+            count: 250,
+            lossSum: 250 * (sampleLoss(round, rounds) + 0.01),
+            correct: Math.round(250 * accuracy),
+          }))
+        : [],
+  };
+}
+
+export function sampleResult(rounds: number): RunResult {
+  const plan = samplePlan(rounds);
+  let payload = 0;
+  let forwards = 0;
+  let examples = 0;
+  for (const seen of sampleRun(rounds)) {
+    if (seen.type !== 'round') continue;
+    const stage = plan.stages[stageOf(plan, seen.round)];
+    for (const member of seen.members) {
+      payload += member.probes;
+      forwards += passes(stage, member.probes);
+      examples += passes(stage, member.probes) * (stage?.batch ?? 0);
+    }
+  }
+  const score = (
+    split: 'train' | 'validation' | 'test',
+    group: string | undefined,
+    n: number,
+    shift: number,
+  ) => ({
+    split,
+    ...(group === undefined ? {} : { group }),
+    examples: n,
+    loss: { before: Math.LN2, after: 0.4402 + shift },
+    metric: { name: 'accuracy', before: 0.5, after: 0.836 - shift },
+  });
+  return {
+    name: 'sentiment',
+    rounds,
+    reason: 'rounds',
+    workers: 4,
+    forwards,
+    examples,
+    payloadBytes: payload,
+    wireBytes: Math.round(payload * 9.4),
+    journalBytes: payload + rounds * 3 + 1200,
+    seconds: rounds * 0.07,
+    digest: '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08',
+    scores: [
+      score('train', undefined, 28_000, -0.01),
+      score('validation', undefined, 1000, 0.004),
+      score('test', undefined, 4000, 0.01),
+      ...NAMES.map((group, i) => score('test', group, 1000, 0.01 * i)),
+    ],
+    files: [
+      { path: 'runs/sentiment/model', what: 'the tuned model', bytes: 90_868_376 },
+      {
+        path: 'runs/sentiment/journal.onebyte',
+        what: 'the whole run; replay it anywhere',
+        bytes: payload + rounds * 3,
+      },
+      { path: 'runs/sentiment/report.html', what: 'curves, workers, bytes', bytes: 84_120 },
+      { path: 'runs/sentiment/metrics.jsonl', what: 'one line per round', bytes: 61_000 },
+    ],
+    verify: 'onebyte replay runs/sentiment/journal.onebyte',
+  };
+}
