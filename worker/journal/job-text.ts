@@ -27,33 +27,33 @@ export function parseJob(text: string): { name: string; job: JobSpec } {
 }
 
 function checkSpec(spec: Record<string, unknown>): void {
-  const method = fields(spec['method'], 'spec.method');
-  const stop = fields(spec['stop'], 'spec.stop');
-  whole(stop['rounds'], 'spec.stop.rounds', 0, MAX_ROUNDS);
-  whole(stop['forwards'], 'spec.stop.forwards', 0, Number.MAX_SAFE_INTEGER);
-  if (stop['target'] !== undefined) {
-    const target = fields(stop['target'], 'spec.stop.target');
-    check(['accuracy', 'loss'].includes(target['metric'] as string), 'spec.stop.target.metric', 'is unknown');
-    check(typeof target['value'] === 'number', 'spec.stop.target.value', 'is not a number');
+  const method = fields(spec.method, 'spec.method');
+  const stop = fields(spec.stop, 'spec.stop');
+  whole(stop.rounds, 'spec.stop.rounds', 0, MAX_ROUNDS);
+  whole(stop.forwards, 'spec.stop.forwards', 0, Number.MAX_SAFE_INTEGER);
+  if (stop.target !== undefined) {
+    const target = fields(stop.target, 'spec.stop.target');
+    check(['accuracy', 'loss'].includes(target.metric as string), 'spec.stop.target.metric', 'is unknown');
+    check(typeof target.value === 'number', 'spec.stop.target.value', 'is not a number');
   }
-  whole(fields(spec['evaluation'], 'spec.evaluation')['everyRounds'], 'everyRounds', 0, MAX_ROUNDS);
-  checkEstimator(fields(method['estimator'], 'spec.method.estimator'), 'spec.method.estimator');
-  fields(method['rule'], 'spec.method.rule');
-  const plan = method['plan'];
+  whole(fields(spec.evaluation, 'spec.evaluation').everyRounds, 'everyRounds', 0, MAX_ROUNDS);
+  checkEstimator(fields(method.estimator, 'spec.method.estimator'), 'spec.method.estimator');
+  fields(method.rule, 'spec.method.rule');
+  const plan = method.plan;
   check(Array.isArray(plan) && plan.length > 0, 'spec.method.plan', 'is not a list of stages');
   for (const [i, item] of (plan as unknown[]).entries()) {
     const path = `spec.method.plan[${i}]`;
     const stage = fields(item, path);
-    whole(stage['rounds'], `${path}.rounds`, 0, MAX_ROUNDS);
-    const changes = stage['estimator'] === undefined ? {} : fields(stage['estimator'], `${path}.estimator`);
-    checkEstimator({ ...(method['estimator'] as object), ...changes }, `${path}.estimator`);
+    whole(stage.rounds, `${path}.rounds`, 0, MAX_ROUNDS);
+    const changes = stage.estimator === undefined ? {} : fields(stage.estimator, `${path}.estimator`);
+    checkEstimator({ ...(method.estimator as object), ...changes }, `${path}.estimator`);
   }
 }
 
 function checkEstimator(estimator: Record<string, unknown>, path: string): void {
-  whole(fields(estimator['probes'], `${path}.probes`)['max'], `${path}.probes.max`, 1, MAX_PROBES);
-  whole(estimator['batch'], `${path}.batch`, 1, MAX_ROUNDS);
-  whole(estimator['sides'], `${path}.sides`, 1, 2);
+  whole(fields(estimator.probes, `${path}.probes`).max, `${path}.probes.max`, 1, MAX_PROBES);
+  whole(estimator.batch, `${path}.batch`, 1, MAX_ROUNDS);
+  whole(estimator.sides, `${path}.sides`, 1, 2);
 }
 
 function fields(value: unknown, path: string): Record<string, unknown> {

@@ -1,0 +1,51 @@
+import { OnebyteError } from '../errors.ts';
+import { decodeBody } from './codec.ts';
+import { type Envelope, openEnvelope } from './envelope.ts';
+import { advance, type Ledger } from './ledger.ts';
+import { encodeProgress, progressOf } from './progress.ts';
+import type { JournalRecord } from './record.ts';
+
+export interface Followed {
+  readonly ledger: Ledger;
+  readonly record: JournalRecord;
+  /** The record's encoding, as the journal file stores it. */
+  readonly body: Uint8Array;
+}
+
+/** Nothing of the entry was applied; every replica ignores it for the same reason. */
+export interface Ignored {
+  readonly ignored: string;
+}
+
+/**
+ * Applies one log entry. The outcome depends on the two arguments alone, so all replicas agree on which entries count:
+ * one that does not continue the chain (a writer that was late, or doubled by a retry), whose record cannot follow, or
+ * whose summary is wrong is ignored.
+ * @throws OnebyteError RECORD_UNKNOWN_KIND, RECORD_VERSION: newer replicas may apply what this one cannot read, so
+ *   going on would part from them.
+ */
+export function follow(ledger: Ledger, entry: { readonly data: Uint8Array }): Followed | Ignored {
+  try {
+    const envelope = openEnvelope(entry.data);
+    if (!equal(envelope.previous, ledger.chain)) return { ignored: 'it does not continue the chain' };
+    return apply(ledger, envelope);
+  } catch (error) {
+    if (
+      error instanceof OnebyteError &&
+      (error.code === 'RECORD_INVALID' || error.code === 'RECORD_TRUNCATED')
+    )
+      return { ignored: error.message };
+    throw error;
+  }
+}
+
+function apply(ledger: Ledger, { body, summaryBytes }: Envelope): Followed | Ignored {
+  const record = decodeBody(body, ledger);
+  const next = advance(ledger, record, body);
+  if (!equal(summaryBytes, encodeProgress(progressOf(next)))) return { ignored: 'its summary is wrong' };
+  return { ledger: next, record, body };
+}
+
+function equal(a: Uint8Array, b: Uint8Array): boolean {
+  return Buffer.compare(a, b) === 0;
+}
