@@ -1,0 +1,237 @@
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, readFile, symlink, writeFile } from 'node:fs/promises';
+import { request } from 'node:https';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { missing, tool } from '../tools/tool.ts';
+import {
+  apiServerFlags,
+  auditPolicy,
+  authentication,
+  type ControlPlaneOptions,
+  controllerManagerFlags,
+  etcdFlags,
+  type PortName,
+  schedulerFlags,
+  serverNames,
+} from './control-plane.ts';
+import { adminUser, controlPlaneLeaves, kubeconfigFor, makeLeaf, makePki } from './pki.ts';
+import { freePort } from './ports.ts';
+import { Processes } from './processes.ts';
+
+export type Component = 'etcd' | 'kube-apiserver' | 'kube-controller-manager' | 'kube-scheduler';
+
+export interface ClusterOptions {
+  /** Runs kube-controller-manager: service accounts, garbage collection, namespaces that end. Default false. */
+  readonly controllerManager?: boolean;
+  /** Runs kube-scheduler. Default false. */
+  readonly scheduler?: boolean;
+  /** Writes every changing call to `audit.log` in the cluster's folder. Default false. */
+  readonly audit?: boolean;
+  readonly apiServerFlags?: readonly string[];
+  /** An empty or missing folder that outlives this process; default a temporary one that does not. */
+  readonly folder?: string;
+}
+
+/** Why this machine cannot start a cluster, or false: for `test(..., { skip })`. */
+export async function clusterMissing(): Promise<false | string> {
+  if (process.platform !== 'linux')
+    return `a control plane is started on Linux only, this is ${process.platform}`;
+  const openssl = await output('openssl', ['version']).catch(() => '');
+  return openssl === '' ? 'openssl is not installed' : missing('kubernetes');
+}
+
+/** Starts a real control plane (etcd and kube-apiserver at least) and waits until it is ready. */
+export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
+  for (let attempt = 1; ; attempt++) {
+    const folder = options.folder ?? (await mkdtemp(join(tmpdir(), 'onebyte-cluster-')));
+    const cluster = new Cluster(folder, options, await choosePorts());
+    try {
+      await cluster.start();
+      return cluster;
+    } catch (error) {
+      await cluster.down();
+      // Another run took a port between the choice and the start.
+      if (attempt === 3 || !/address already in use/.test(String(error))) throw error;
+    }
+  }
+}
+
+async function choosePorts(): Promise<Record<PortName, number>> {
+  const chosen = new Set<number>();
+  while (chosen.size < 5) chosen.add(await freePort());
+  const [etcd, etcdPeer, apiServer, controllerManager, scheduler] = [...chosen] as [
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
+  return { etcd, etcdPeer, apiServer, controllerManager, scheduler };
+}
+
+/** A running control plane. Everything it made is in `folder` and goes with `down`. */
+export class Cluster {
+  readonly folder: string;
+  readonly url: string;
+  /** Path of the administrator's kubeconfig. */
+  readonly kubeconfig: string;
+  readonly processes: Processes;
+  readonly #options: ClusterOptions;
+  readonly #plane: ControlPlaneOptions;
+  /** Milliseconds from nothing to ready. */
+  startMs = 0;
+
+  constructor(folder: string, options: ClusterOptions, ports: Record<PortName, number>) {
+    const host = '127.0.0.1';
+    this.folder = folder;
+    this.url = `https://${host}:${ports.apiServer}`;
+    this.kubeconfig = join(folder, 'pki', 'admin.kubeconfig');
+    this.processes = new Processes(folder, options.folder === undefined);
+    this.#options = options;
+    this.#plane = {
+      folder,
+      host,
+      ports,
+      controllerManager: options.controllerManager ?? false,
+      audit: options.audit ?? false,
+      apiServerFlags: options.apiServerFlags ?? [],
+    };
+  }
+
+  get pki(): string {
+    return join(this.folder, 'pki');
+  }
+
+  async start(): Promise<void> {
+    const begin = performance.now();
+    await this.#prepare();
+    await this.#run('etcd', etcdFlags(this.#plane));
+    await this.startApiServer();
+    // Both read RBAC objects that exist only once the API server is ready, and do not try again.
+    if (this.#options.controllerManager) {
+      await this.#run('kube-controller-manager', controllerManagerFlags(this.#plane));
+      await this.#until('service accounts', () => this.#hasServiceAccount());
+    }
+    if (this.#options.scheduler) await this.#run('kube-scheduler', schedulerFlags(this.#plane));
+    this.startMs = performance.now() - begin;
+  }
+
+  async startApiServer(): Promise<void> {
+    await this.#run('kube-apiserver', apiServerFlags(this.#plane));
+    const ca = await readFile(join(this.pki, 'ca.crt'));
+    await this.#until('kube-apiserver', () => isReady(this.url, ca));
+  }
+
+  /** Ends the API server, with SIGKILL unless told otherwise; its data stay in etcd. */
+  async stopApiServer(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    await this.processes.end('kube-apiserver', signal);
+  }
+
+  /** Ends everything and removes the folder. Safe to call twice. */
+  async down(): Promise<void> {
+    await this.processes.killAll();
+  }
+
+  /** Runs kubectl as the administrator and gives what it printed. */
+  async kubectl(args: readonly string[], stdin = ''): Promise<string> {
+    const kubectl = join(this.folder, 'bin', 'kubectl');
+    return output(kubectl, [`--kubeconfig=${this.kubeconfig}`, ...args], stdin);
+  }
+
+  /** A kubeconfig file for one more user, e.g. `('jane', ['data-owners'])`; RBAC decides what that user may do. */
+  async userKubeconfig(user: string, groups: readonly string[] = []): Promise<string> {
+    const subject = `${groups.map((group) => `/O=${group}`).join('')}/CN=${user}`;
+    await makeLeaf(this.pki, { ...adminUser, name: user, subject });
+    return this.#writeKubeconfig(user);
+  }
+
+  /**
+   * What a pod finds in /var/run/secrets/kubernetes.io/serviceaccount, for an existing service account: a folder with
+   * `token`, `ca.crt` and `namespace`.
+   */
+  async serviceAccountFolder(namespace: string, name: string): Promise<string> {
+    const folder = join(this.folder, `account-${namespace}-${name}`);
+    await mkdir(folder, { recursive: true });
+    const token = await this.kubectl(['-n', namespace, 'create', 'token', name]);
+    await writeFile(join(folder, 'token'), token.trim());
+    await writeFile(join(folder, 'ca.crt'), await readFile(join(this.pki, 'ca.crt')));
+    await writeFile(join(folder, 'namespace'), namespace);
+    return folder;
+  }
+
+  async #prepare(): Promise<void> {
+    const { folder, host } = this.#plane;
+    const [program] = await Promise.all([
+      tool('kubernetes'),
+      makePki(this.pki, controlPlaneLeaves(serverNames(host))),
+      mkdir(join(folder, 'etcd'), { recursive: true, mode: 0o700 }),
+      mkdir(join(folder, 'bin'), { recursive: true }),
+    ]);
+    const programs = ['etcd', 'kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kubectl'];
+    await Promise.all([
+      ...programs.map((name) => symlink(program, join(folder, 'bin', name))),
+      ...['admin', 'controller-manager', 'scheduler'].map((user) => this.#writeKubeconfig(user)),
+      writeFile(join(folder, 'authentication.json'), JSON.stringify(authentication)),
+      writeFile(join(folder, 'audit-policy.json'), JSON.stringify(auditPolicy)),
+    ]);
+  }
+
+  async #writeKubeconfig(user: string): Promise<string> {
+    const path = join(this.pki, `${user}.kubeconfig`);
+    await writeFile(path, await kubeconfigFor(this.pki, user, this.url), { mode: 0o600 });
+    return path;
+  }
+
+  async #run(component: Component, flags: readonly string[]): Promise<void> {
+    this.processes.start(component, join(this.folder, 'bin', component), flags);
+  }
+
+  async #hasServiceAccount(): Promise<boolean> {
+    const found = this.kubectl(['-n', 'default', 'get', 'serviceaccount', 'default', '-o', 'name']);
+    return found.then(
+      () => true,
+      () => false,
+    );
+  }
+
+  async #until(what: string, isDone: () => Promise<boolean>): Promise<void> {
+    const deadline = performance.now() + 120_000;
+    while (!(await isDone())) {
+      for (const component of ['etcd', 'kube-apiserver'] as const) {
+        const end = this.processes.ended(component);
+        if (end !== undefined)
+          throw new Error(`${component}: ${end}\n${this.processes.lastWords(component)}`);
+      }
+      if (performance.now() > deadline) throw new Error(`${what}: not ready after 120 s`);
+      await sleep(50);
+    }
+  }
+}
+
+function isReady(url: string, ca: Buffer): Promise<boolean> {
+  return new Promise((resolve) => {
+    const call = request(`${url}/readyz`, { ca, agent: false, timeout: 2_000 }, (response) => {
+      response.resume();
+      resolve(response.statusCode === 200);
+    });
+    call.on('timeout', () => call.destroy());
+    call.on('error', () => resolve(false));
+    call.end();
+  });
+}
+
+function output(program: string, args: readonly string[], stdin = ''): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = execFile(program, args, { maxBuffer: 1 << 28 }, (error, stdout, stderr) => {
+      if (error)
+        reject(
+          new Error(`${program.split('/').at(-1)} ${args.at(1) ?? ''}: ${stderr.trim() || error.message}`),
+        );
+      else resolve(stdout);
+    });
+    child.stdin?.on('error', () => undefined);
+    child.stdin?.end(stdin);
+  });
+}

@@ -1,0 +1,59 @@
+/** `npm run cluster -- up|down|kubeconfig [--name NAME]`: a control plane that stays until it is taken down. */
+import { existsSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { toolCache } from '../tools/tool.ts';
+import { clusterMissing, startCluster } from './cluster.ts';
+import { killFolder } from './processes.ts';
+
+const usage = `usage: npm run cluster -- COMMAND [--name NAME]
+  up [--controller-manager] [--scheduler] [--audit]   starts a control plane and prints how to reach it
+  down                                                ends it and removes everything it wrote
+  kubeconfig                                          prints the path of its kubeconfig`;
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      name: { type: 'string', default: 'dev' },
+      'controller-manager': { type: 'boolean', default: true },
+      scheduler: { type: 'boolean', default: false },
+      audit: { type: 'boolean', default: false },
+    },
+    allowNegative: true,
+  });
+  const folder = join(toolCache(), '..', 'clusters', values.name);
+  const kubeconfig = join(folder, 'pki', 'admin.kubeconfig');
+  switch (positionals[0]) {
+    case 'up': {
+      const reason = await clusterMissing();
+      if (reason) return say(`cannot start a cluster: ${reason}`, 1);
+      if (existsSync(folder)) return say(`${values.name} is up, or was left behind; take it down first`, 1);
+      await mkdir(folder, { recursive: true });
+      const cluster = await startCluster({
+        folder,
+        controllerManager: values['controller-manager'],
+        scheduler: values.scheduler,
+        audit: values.audit,
+      });
+      console.error(`ready in ${Math.round(cluster.startMs)} ms at ${cluster.url}`);
+      return say(`export KUBECONFIG=${kubeconfig}`, 0);
+    }
+    case 'down':
+      await killFolder(folder);
+      return 0;
+    case 'kubeconfig':
+      return existsSync(kubeconfig) ? say(kubeconfig, 0) : say(`${values.name} is not up`, 1);
+    default:
+      return say(usage, 2);
+  }
+}
+
+function say(text: string, code: number): number {
+  if (code === 0) console.log(text);
+  else console.error(text);
+  return code;
+}
+
+process.exitCode = await main();
