@@ -25,7 +25,7 @@ export interface Model {
   /** Every weight matrix of the layers, in a fixed order: by layer, then query, key, value, output, up, down. */
   readonly matrices: readonly Matrix[];
   /** Builds a graph over these weights, or over `options.weights` where some were replaced (a merge). */
-  graph(options: Omit<GraphOptions, 'weights'> & { readonly weights?: Weights }): BuiltGraph;
+  graph(options: Omit<GraphOptions, 'weights' | 'hidden'> & { readonly weights?: Weights }): BuiltGraph;
   /** Plain copy of the weights with some replaced. */
   withWeights(changed: ReadonlyMap<string, TensorView>): Weights;
 }

@@ -1,13 +1,93 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { OnebyteError } from '../errors.ts';
+import { bertModel } from './bert-model.ts';
+import { readBertConfig } from './config.ts';
 import type { Model } from './family.ts';
-import type { TextTokenizer } from './tokenizer.ts';
+import { readSafetensors } from './safetensors.ts';
+import type { TensorView } from './tensor.ts';
+import { openTokenizer, type TextTokenizer } from './tokenizer.ts';
 
 /** A Hugging Face model folder, read and checked. */
 export interface ModelFolder {
   readonly dir: string;
   readonly model: Model;
   readonly tokenizer: TextTokenizer;
+  /** `config.json` as it was read: the start of an export's. */
+  readonly config: Readonly<Record<string, unknown>>;
   /** Lower-case hex SHA-256 of the weights file and of tokenizer.json. */
   readonly digests: { readonly weights: string; readonly tokenizer: string };
 }
 
-export type OpenModelFolder = (dir: string) => Promise<ModelFolder>;
+type Open = (config: Readonly<Record<string, unknown>>, stored: ReadonlyMap<string, TensorView>) => Model;
+
+/** Families by the `model_type` of their config.json. */
+const FAMILIES: ReadonlyMap<unknown, Open> = new Map([
+  ['bert', (config, stored) => bertModel(readBertConfig(config), stored)],
+]);
+
+const WEIGHTS = 'model.safetensors';
+
+async function read(dir: string, file: string): Promise<Uint8Array> {
+  try {
+    return await readFile(join(dir, file));
+  } catch (cause) {
+    throw new OnebyteError('MODEL_FILE_MISSING', `${dir}: cannot read ${file}`, {
+      field: file,
+      cause,
+      remedy: 'point the job at a folder with config.json, model.safetensors and tokenizer.json',
+    });
+  }
+}
+
+function parse(file: string, bytes: Uint8Array): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch (cause) {
+    throw new OnebyteError('MODEL_CONFIG_INVALID', `${file} is not JSON`, { field: file, cause });
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new OnebyteError('MODEL_CONFIG_INVALID', `${file} is not a JSON object`, { field: file });
+  }
+  return value as Record<string, unknown>;
+}
+
+const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+
+/**
+ * Opens a Hugging Face model folder: config.json, model.safetensors, tokenizer.json (and tokenizer_config.json where
+ * there is one). The weights are read once and stay in that memory; F32 tensors are views of it.
+ * @throws {OnebyteError} MODEL_FILE_MISSING, MODEL_FILE_INVALID, MODEL_FAMILY_UNKNOWN, MODEL_CONFIG_INVALID,
+ *   MODEL_TENSOR_MISSING
+ */
+export async function openModelFolder(dir: string): Promise<ModelFolder> {
+  const config = parse('config.json', await read(dir, 'config.json'));
+  const open = FAMILIES.get(config.model_type);
+  if (open === undefined) {
+    const known = [...FAMILIES.keys()].join(', ');
+    throw new OnebyteError(
+      'MODEL_FAMILY_UNKNOWN',
+      `the model's family is ${JSON.stringify(config.model_type)}; known: ${known}`,
+      { field: 'config.json:model_type', remedy: `use a model of a known family: ${known}` },
+    );
+  }
+  const tokenizerJson = await read(dir, 'tokenizer.json');
+  const tokenizerConfig = await read(dir, 'tokenizer_config.json').catch(() => undefined);
+  const tokenizer = openTokenizer(
+    parse('tokenizer.json', tokenizerJson),
+    tokenizerConfig === undefined ? {} : parse('tokenizer_config.json', tokenizerConfig),
+  );
+  const bytes = await read(dir, WEIGHTS);
+  const model = open(config, readSafetensors(bytes, WEIGHTS));
+  if (tokenizer.vocabulary > model.vocabulary) {
+    throw new OnebyteError(
+      'MODEL_CONFIG_INVALID',
+      `tokenizer.json gives ids up to ${tokenizer.vocabulary - 1}, and the model has ${model.vocabulary} embeddings`,
+      { field: 'tokenizer.json', remedy: 'use the tokenizer.json that was published with the model' },
+    );
+  }
+  const digests = { weights: sha256(bytes), tokenizer: sha256(tokenizerJson) };
+  return { dir, model, tokenizer, config, digests };
+}

@@ -35,7 +35,7 @@ export type GraphFrom = 'ids' | number | 'pooled';
 
 /**
  * Where the graph ends.
- * - `{ layer: k }`: output `hidden` [examples, tokens, hidden], the input of layer k (k = layers: the last hidden
+ * - `{ layer: k }`: output `hidden_out` [examples, tokens, hidden], the input of layer k (k = layers: the last hidden
  *   state).
  * - `pooled`: output `pooled` [examples, hidden], mean over the unmasked tokens, or the first token.
  * - `logits`: output `logits` [probes, examples, labels].
@@ -66,6 +66,8 @@ export type Adapters =
 /** What every family's graph builder takes. Matrices and weights are named as in the model folder. */
 export interface GraphOptions {
   readonly weights: Weights;
+  /** Width of the hidden state. */
+  readonly hidden: number;
   readonly from: GraphFrom;
   readonly to: GraphTo;
   readonly pooling: 'mean' | 'cls';
@@ -76,7 +78,10 @@ export interface GraphOptions {
    * [probes, labels, hidden] and `head.bias` [probes, labels].
    */
   readonly head?: { readonly weight: TensorView; readonly bias: TensorView };
-  /** Names of weights that are inputs instead of initializers, of the name and dims that `inputs` says. */
+  /**
+   * Names of weights that are inputs instead of initializers. They keep name, dims and order of the model folder:
+   * [out, in] for a matrix (ONNX Runtime multiplies by the transposed as fast, so nothing is stored transposed).
+   */
   readonly inputs?: ReadonlySet<string>;
   readonly adapters?: Adapters;
   /**

@@ -1,3 +1,6 @@
+import { Tokenizer } from '@huggingface/tokenizers';
+import { OnebyteError } from '../errors.ts';
+
 /** Text to token ids. */
 export interface TextTokenizer {
   /**
@@ -6,5 +9,56 @@ export interface TextTokenizer {
    */
   encode(text: string, maxTokens: number): { readonly ids: Int32Array; readonly truncated: boolean };
   readonly padId: number;
+  /** One more than the highest id that the tokenizer gives. */
   readonly vocabulary: number;
+}
+
+function invalid(message: string, cause?: unknown): never {
+  throw new OnebyteError('MODEL_CONFIG_INVALID', `tokenizer.json: ${message}`, {
+    field: 'tokenizer.json',
+    remedy: 'use the tokenizer.json that was published with the model',
+    ...(cause === undefined ? {} : { cause }),
+  });
+}
+
+/**
+ * Opens a `tokenizer.json`. Truncation is ours (`maxTokens`), padding is the batch's: what the file says of both is
+ * left out.
+ * @param json the parsed tokenizer.json
+ * @param config the parsed tokenizer_config.json, or an empty object
+ * @throws {OnebyteError} MODEL_CONFIG_INVALID
+ */
+export function openTokenizer(json: object, config: object): TextTokenizer {
+  let tokenizer: Tokenizer;
+  try {
+    tokenizer = new Tokenizer({ ...json, truncation: null, padding: null }, config);
+  } catch (cause) {
+    invalid('is of no known kind', cause);
+  }
+  const vocabulary = tokenizer.get_vocab(true);
+  if (vocabulary.size === 0) invalid('has an empty vocabulary');
+  let highest = 0;
+  for (const id of vocabulary.values()) highest = Math.max(highest, id);
+  const wrapped = tokenizer.encode('');
+  // What stands after the text: [SEP] of BERT. Kept when the text is cut.
+  const inner =
+    tokenizer.encode('a').ids.length - tokenizer.encode('a', { add_special_tokens: false }).ids.length;
+  const closing = inner > 1 ? wrapped.ids.slice(Math.ceil(inner / 2)) : [];
+  return {
+    padId: tokenizer.token_to_id(padToken(config)) ?? 0,
+    vocabulary: highest + 1,
+    encode(text, maxTokens) {
+      const { ids } = tokenizer.encode(text);
+      if (ids.length <= maxTokens) return { ids: Int32Array.from(ids), truncated: false };
+      const kept = [...ids.slice(0, maxTokens - closing.length), ...closing];
+      return { ids: Int32Array.from(kept.slice(0, maxTokens)), truncated: true };
+    },
+  };
+}
+
+function padToken(config: object): string {
+  const token = (config as { pad_token?: unknown }).pad_token;
+  if (typeof token === 'string') return token;
+  const content = (token as { content?: unknown } | undefined)?.content;
+  return typeof content === 'string' ? content : '[PAD]';
 }

@@ -1,0 +1,93 @@
+import { OnebyteError } from '../errors.ts';
+import { BERT_MATRICES, type BertConfig, buildBertGraph } from './bert.ts';
+import type { Matrix, Model } from './family.ts';
+import type { TensorView, Weights } from './tensor.ts';
+
+/** Prefixes under which Hugging Face's classes store the encoder's weights. */
+const PREFIX = /^bert\./;
+
+/** Shape of a layer's matrix, [out, in]. */
+function matrixDims(config: BertConfig, kind: keyof typeof BERT_MATRICES): [number, number] {
+  if (kind === 'up') return [config.intermediate, config.hidden];
+  if (kind === 'down') return [config.hidden, config.intermediate];
+  return [config.hidden, config.hidden];
+}
+
+/** Every weight matrix, by layer, then query, key, value, output, up, down. */
+export function bertMatrices(config: BertConfig): Matrix[] {
+  const kinds = Object.keys(BERT_MATRICES) as (keyof typeof BERT_MATRICES)[];
+  return Array.from({ length: config.layers }, (_, layer) =>
+    kinds.map((kind) => {
+      const [out, width] = matrixDims(config, kind);
+      return { name: `encoder.layer.${layer}.${BERT_MATRICES[kind]}`, layer, kind, out, in: width };
+    }),
+  ).flat();
+}
+
+/** Names and shapes of all weights that the graph reads. */
+export function bertShapes(config: BertConfig): Map<string, readonly number[]> {
+  const { hidden } = config;
+  const norm = (at: string): [string, number[]][] => [
+    [`${at}.weight`, [hidden]],
+    [`${at}.bias`, [hidden]],
+  ];
+  const shapes = new Map<string, readonly number[]>([
+    ['embeddings.word_embeddings.weight', [config.vocabulary, hidden]],
+    ['embeddings.position_embeddings.weight', [config.positions, hidden]],
+    ['embeddings.token_type_embeddings.weight', [config.types, hidden]],
+    ...norm('embeddings.LayerNorm'),
+  ]);
+  for (const matrix of bertMatrices(config)) {
+    shapes.set(`${matrix.name}.weight`, [matrix.out, matrix.in]);
+    shapes.set(`${matrix.name}.bias`, [matrix.out]);
+  }
+  for (let layer = 0; layer < config.layers; layer++) {
+    const at = `encoder.layer.${layer}`;
+    for (const name of ['attention.output.LayerNorm', 'output.LayerNorm']) {
+      for (const [key, dims] of norm(`${at}.${name}`)) shapes.set(key, dims);
+    }
+  }
+  return shapes;
+}
+
+/**
+ * The weights by their plain names, checked against the configuration. Tensors that the graph does not read (a
+ * pooler, heads of pre-training) are kept, so that an export has them again.
+ * @throws {OnebyteError} MODEL_TENSOR_MISSING, MODEL_CONFIG_INVALID
+ */
+export function bertWeights(config: BertConfig, stored: ReadonlyMap<string, TensorView>): Weights {
+  const weights = new Map([...stored].map(([name, view]) => [name.replace(PREFIX, ''), view]));
+  for (const [name, dims] of bertShapes(config)) {
+    const view = weights.get(name);
+    if (view === undefined) {
+      throw new OnebyteError('MODEL_TENSOR_MISSING', `the weights have no tensor ${name}`, {
+        field: name,
+        remedy: 'use a folder whose config.json and weights belong together',
+      });
+    }
+    if (view.dims.join() !== dims.join()) {
+      throw new OnebyteError(
+        'MODEL_CONFIG_INVALID',
+        `${name} is [${view.dims}], and config.json says [${dims}]`,
+        { field: name, remedy: 'use a folder whose config.json and weights belong together' },
+      );
+    }
+  }
+  return weights;
+}
+
+/** Opens a BERT encoder over the tensors of its weights file. */
+export function bertModel(config: BertConfig, stored: ReadonlyMap<string, TensorView>): Model {
+  const weights = bertWeights(config, stored);
+  return {
+    family: 'bert',
+    layers: config.layers,
+    hidden: config.hidden,
+    vocabulary: config.vocabulary,
+    maxTokens: config.positions,
+    weights,
+    matrices: bertMatrices(config),
+    graph: (options) => buildBertGraph(config, { weights, hidden: config.hidden, ...options }),
+    withWeights: (changed) => new Map([...weights, ...changed]),
+  };
+}

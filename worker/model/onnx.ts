@@ -1,0 +1,217 @@
+import { create, toBinary } from '@bufbuild/protobuf';
+import {
+  type AttributeProto,
+  AttributeProto_AttributeType,
+  AttributeProtoSchema,
+  GraphProtoSchema,
+  ModelProtoSchema,
+  type NodeProto,
+  NodeProtoSchema,
+  OperatorSetIdProtoSchema,
+  StringStringEntryProtoSchema,
+  type TensorProto,
+  TensorProto_DataLocation,
+  TensorProto_DataType,
+  TensorProtoSchema,
+  TensorShapeProto_DimensionSchema,
+  TensorShapeProtoSchema,
+  TypeProto_TensorSchema,
+  TypeProtoSchema,
+  type ValueInfoProto,
+  ValueInfoProtoSchema,
+} from 'onnx-buf';
+import type { BuiltGraph, Port } from './graph.ts';
+import type { TensorView } from './tensor.ts';
+
+/** ONNX IR version and operator set that onnxruntime 1.30 and older tools both read. */
+const IR_VERSION = 8n;
+const OPSET = 18n;
+/** Domain of ONNX Runtime's own (contrib) operators. */
+const CONTRIB = 'com.microsoft';
+
+const ELEMENT: Record<Port['dtype'], TensorProto_DataType> = {
+  float32: TensorProto_DataType.FLOAT,
+  int32: TensorProto_DataType.INT32,
+};
+
+export type Attribute = number | string | readonly number[] | { readonly float: number };
+
+export interface NodeOptions {
+  readonly attributes?: Readonly<Record<string, Attribute>>;
+  /** An operator of ONNX Runtime's own domain. */
+  readonly contrib?: boolean;
+  /** Number of outputs, or their names. Default: one, named by the writer. */
+  readonly outputs?: number | readonly string[];
+}
+
+function bytesOf(data: ArrayBufferView<ArrayBufferLike>): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(data.byteLength);
+  bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  return bytes;
+}
+
+function toAttribute(name: string, value: Attribute): AttributeProto {
+  const { INT, INTS, FLOAT, STRING } = AttributeProto_AttributeType;
+  if (typeof value === 'number') return create(AttributeProtoSchema, { name, type: INT, i: BigInt(value) });
+  if (typeof value === 'string') {
+    return create(AttributeProtoSchema, { name, type: STRING, s: bytesOf(new TextEncoder().encode(value)) });
+  }
+  if ('float' in value) return create(AttributeProtoSchema, { name, type: FLOAT, f: value.float });
+  return create(AttributeProtoSchema, { name, type: INTS, ints: value.map(BigInt) });
+}
+
+function toValueInfo(port: Port): ValueInfoProto {
+  const dim = port.dims.map((d) =>
+    create(TensorShapeProto_DimensionSchema, {
+      value: typeof d === 'number' ? { case: 'dimValue', value: BigInt(d) } : { case: 'dimParam', value: d },
+    }),
+  );
+  const tensor = create(TypeProto_TensorSchema, {
+    elemType: ELEMENT[port.dtype],
+    shape: create(TensorShapeProtoSchema, { dim }),
+  });
+  return create(ValueInfoProtoSchema, {
+    name: port.name,
+    type: create(TypeProtoSchema, { value: { case: 'tensorType', value: tensor } }),
+  });
+}
+
+/**
+ * Writes one ONNX graph, node by node, in the order of execution. Values are named by strings; an empty string is an
+ * input left out. Weights stay where they are: the model refers to their memory as external data.
+ */
+export class OnnxWriter {
+  readonly #nodes: NodeProto[] = [];
+  readonly #initializers = new Map<string, TensorProto>();
+  readonly #external = new Map<ArrayBufferLike, string>();
+  readonly #inputs: Port[] = [];
+  readonly #outputs: Port[] = [];
+  readonly #frozen: string[] = [];
+  readonly #embed: boolean;
+  #count = 0;
+
+  /** @param embed put the weights into the protobuf, for a file that stands alone */
+  constructor(embed = false) {
+    this.#embed = embed;
+  }
+
+  input(name: string, dtype: Port['dtype'], dims: Port['dims']): string {
+    if (!this.#inputs.some((port) => port.name === name)) this.#inputs.push({ name, dtype, dims });
+    return name;
+  }
+
+  output(name: string, dtype: Port['dtype'], dims: Port['dims']): void {
+    this.#outputs.push({ name, dtype, dims });
+  }
+
+  /** A small constant inside the protobuf; the same one is written once. */
+  ints(...values: number[]): string {
+    const data = bytesOf(BigInt64Array.from(values.map(BigInt)));
+    return this.#put(`i_${values.join('_')}`, [values.length], TensorProto_DataType.INT64, data);
+  }
+
+  /** A scalar whole number. */
+  scalar(value: number): string {
+    const data = BigInt64Array.of(BigInt(value));
+    return this.#put(`s_${value}`, [], TensorProto_DataType.INT64, bytesOf(data));
+  }
+
+  /** A small float constant inside the protobuf. */
+  floats(name: string, values: Float32Array): string {
+    return this.#put(name, [values.length], TensorProto_DataType.FLOAT, bytesOf(values));
+  }
+
+  /** A scalar float constant. */
+  float(value: number): string {
+    const name = `f_${value}`;
+    return this.#put(name, [], TensorProto_DataType.FLOAT, bytesOf(Float32Array.of(value)));
+  }
+
+  /** A frozen weight; calls with the same name give the first one. */
+  weight(name: string, { dims, data }: TensorView): string {
+    if (this.#initializers.has(name)) return name;
+    this.#frozen.push(name);
+    if (this.#embed) return this.#put(name, dims, TensorProto_DataType.FLOAT, bytesOf(data));
+    const path = this.#external.get(data.buffer) ?? `memory${this.#external.size}`;
+    this.#external.set(data.buffer, path);
+    const entry = (key: string, value: string | number) =>
+      create(StringStringEntryProtoSchema, { key, value: String(value) });
+    const externalData = [
+      entry('location', path),
+      entry('offset', data.byteOffset),
+      entry('length', data.byteLength),
+    ];
+    const tensor = create(TensorProtoSchema, {
+      name,
+      dims: dims.map(BigInt),
+      dataType: TensorProto_DataType.FLOAT,
+      dataLocation: TensorProto_DataLocation.EXTERNAL,
+      externalData,
+    });
+    this.#initializers.set(name, tensor);
+    return name;
+  }
+
+  /** Appends a node and gives the name of its first output. */
+  node(opType: string, inputs: readonly string[], options: NodeOptions = {}): string {
+    return this.nodes(opType, inputs, options)[0]!;
+  }
+
+  /** Appends a node and gives the names of all of its outputs. */
+  nodes(opType: string, inputs: readonly string[], options: NodeOptions = {}): string[] {
+    const { attributes = {}, contrib = false, outputs = 1 } = options;
+    const output =
+      typeof outputs === 'number'
+        ? Array.from({ length: outputs }, () => `${opType}_${this.#count++}`)
+        : [...outputs];
+    const node = create(NodeProtoSchema, {
+      name: `${opType}_${this.#nodes.length}`,
+      opType,
+      domain: contrib ? CONTRIB : '',
+      input: [...inputs],
+      output,
+      attribute: Object.entries(attributes).map(([name, value]) => toAttribute(name, value)),
+    });
+    this.#nodes.push(node);
+    return output;
+  }
+
+  finish(name: string): BuiltGraph {
+    const graph = create(GraphProtoSchema, {
+      name,
+      node: this.#nodes,
+      initializer: [...this.#initializers.values()],
+      input: this.#inputs.map(toValueInfo),
+      output: this.#outputs.map(toValueInfo),
+    });
+    const opset = (domain: string, version: bigint) => create(OperatorSetIdProtoSchema, { domain, version });
+    const model = create(ModelProtoSchema, {
+      irVersion: IR_VERSION,
+      producerName: 'onebyte',
+      opsetImport: [opset('', OPSET), opset(CONTRIB, 1n)],
+      graph,
+    });
+    return {
+      bytes: toBinary(ModelProtoSchema, model),
+      external: [...this.#external].map(([buffer, path]) => ({ path, data: new Uint8Array(buffer) })),
+      inputs: this.#inputs,
+      outputs: this.#outputs,
+      initializers: this.#frozen,
+    };
+  }
+
+  #put(
+    name: string,
+    dims: readonly number[],
+    dataType: TensorProto_DataType,
+    rawData: Uint8Array<ArrayBuffer>,
+  ): string {
+    if (!this.#initializers.has(name)) {
+      this.#initializers.set(
+        name,
+        create(TensorProtoSchema, { name, dims: dims.map(BigInt), dataType, rawData }),
+      );
+    }
+    return name;
+  }
+}
