@@ -33,7 +33,7 @@ export function sign(seed: ArrayLike<number>, tensor: number, i: number): 1 | -1
  * @param amount coefficient times quantum
  */
 export function addDirection(
-  view: Float32Array,
+  view: Float32Array | Float64Array,
   tensor: number,
   seed: ArrayLike<number>,
   amount: number,

@@ -1,0 +1,211 @@
+import { OnebyteError } from '../errors.ts';
+import type { Contributions } from '../grid/contribution.ts';
+import { mergeProduct, type Product, productMax } from '../grid/doubles.ts';
+import { EXACT_QUANTA, roundCoefficient, roundingWords } from '../grid/quantum.ts';
+import type { TensorStore } from '../grid/store.ts';
+import { advance, currentStage, emptyLedger, type Ledger, stageOf } from '../journal/ledger.ts';
+import type { Digest, JournalRecord, RoundRecord } from '../journal/record.ts';
+import { emptyHistory, type PoolHistory, remember } from '../method/pool.ts';
+import { Momentum } from './momentum.ts';
+import { epochOf, type Merge, type StageTensors } from './stage.ts';
+import { directionsOf, seedsOf, type Update, updateOf } from './update.ts';
+
+/** Records that can be taken back one by one; going back further rebuilds. Bounds what a replica remembers. */
+const UNDO_WINDOW = 64;
+
+/** What takes one record back. */
+interface Undo {
+  readonly before: Ledger;
+  /** What was added to the state: null where nothing was, 'rebuild' where it cannot be taken back. */
+  readonly added: Addition | null | 'rebuild';
+}
+
+interface Addition {
+  readonly contributions: Contributions;
+  readonly generation: number;
+  readonly update: Update;
+}
+
+/** Where in the plan a state is: what an evaluator has to be ready for. */
+export interface Position {
+  readonly stage: number;
+  readonly epoch: number;
+}
+
+/**
+ * One replica: the ledger and the exact state, moved by records alone. Deterministic; owns no clock, network or
+ * randomness. A worker, the replayer and the simulator run this same class.
+ */
+export class Replica {
+  readonly store: TensorStore;
+  readonly #stages: readonly StageTensors[];
+  readonly #reset: () => void;
+  readonly #applied: { readonly record: JournalRecord; readonly body: Uint8Array }[] = [];
+  readonly #undo: Undo[] = [];
+  #ledger: Ledger = emptyLedger();
+  #history: PoolHistory | null = null;
+  #momentum: { readonly stage: number; readonly of: Momentum } | null = null;
+
+  /**
+   * @param stages for each stage of the plan, what it moves
+   * @param reset gives `store` its start values again, for a rewind that nothing shorter can do
+   */
+  constructor(store: TensorStore, stages: readonly StageTensors[], reset: () => void) {
+    this.store = store;
+    this.#stages = stages;
+    this.#reset = reset;
+  }
+
+  get ledger(): Ledger {
+    return this.#ledger;
+  }
+
+  /** Records applied, all kinds. */
+  get records(): number {
+    return this.#applied.length;
+  }
+
+  /** The stage and epoch of the state as it is now. */
+  get position(): Position {
+    const { index, start, rounds } = currentStage(this.#ledger);
+    const { epochs } = this.#stages[index]!;
+    return {
+      stage: index,
+      epoch: epochOf(Math.min(this.#ledger.round - start, rounds - 1), rounds, epochs).epoch,
+    };
+  }
+
+  digest(): Digest {
+    return this.store.digest();
+  }
+
+  tensorDigests(): Digest[] {
+    return this.store.tensorDigests();
+  }
+
+  /** Four seed words for each of the next round's first `count` probes of a slot. */
+  seeds(slot: number, count: number): Uint32Array {
+    const directions = directionsOf(this.#ledger, this.#ledger.job!, this.#history);
+    return seedsOf(Array.from({ length: count }, (_, probe) => directions(slot, probe)));
+  }
+
+  /** Applies the next record. @throws OnebyteError RECORD_INVALID, and then nothing has changed */
+  commit(record: JournalRecord, body: Uint8Array): Ledger {
+    const before = this.#ledger;
+    const after = advance(before, record, body);
+    if (record.kind === 'genesis' && after.job!.method.seedPool > 0)
+      this.#history = emptyHistory(after.job!.method.seedPool);
+    const updates = record.kind === 'round' && before.complete === null && after.round > before.round;
+    const added = updates ? this.#update(before, record) : null;
+    this.#ledger = after;
+    this.#applied.push({ record, body });
+    this.#undo.push({ before, added });
+    if (this.#undo.length > UNDO_WINDOW) this.#undo.shift();
+    return after;
+  }
+
+  #update(before: Ledger, record: RoundRecord): Undo['added'] {
+    const { index, start, rounds } = stageOf(before.job!, record.round);
+    const stage = this.#stages[index]!;
+    const update = updateOf(before, record, directionsOf(before, before.job!, this.#history));
+    const contributions = this.#onGrid(update, stage.tensors);
+    const generation = this.store.generation;
+    let undoable = this.#move(index, update, contributions);
+    this.#remember(update, 1);
+    const { epoch, ends } = epochOf(record.round - start, rounds, stage.epochs);
+    if (ends) {
+      for (const merge of stage.merges) this.#merge(merge, epoch);
+      undoable &&= stage.merges.length === 0;
+    }
+    return undoable ? { contributions, generation, update } : 'rebuild';
+  }
+
+  /** Rounds each real coefficient to each tensor's grid, with randomness from the probe's own seed. */
+  #onGrid(update: Update, tensors: readonly number[]): Contributions {
+    const count = update.directions.length;
+    const coefficients = new Int32Array(count * tensors.length);
+    update.directions.forEach(({ own }, k) => {
+      tensors.forEach((tensor, column) => {
+        coefficients[k * tensors.length + column] = roundCoefficient(
+          update.amounts[k]!,
+          this.store.exponent(tensor),
+          roundingWords(own, tensor),
+        );
+      });
+    });
+    return { count, seeds: seedsOf(update.directions), tensors, coefficients };
+  }
+
+  /** @returns whether it can be taken back */
+  #move(stage: number, update: Update, contributions: Contributions): boolean {
+    if (update.momentum === 0) return this.store.add(contributions).length === 0;
+    if (this.#momentum?.stage !== stage) this.#momentum = { stage, of: new Momentum(this.store) };
+    this.#momentum.of.apply(contributions, update.momentum);
+    return false;
+  }
+
+  #remember(update: Update, direction: 1 | -1): void {
+    if (this.#history === null) return;
+    for (const [k, { candidate }] of update.directions.entries())
+      remember(this.#history, candidate, update.measured[k]!.value, direction);
+  }
+
+  /** W += C V and C = 0, exactly; W is coarsened first where the sum would leave its grid. */
+  #merge({ weight, factor, rank, inputs, basis }: Merge, epoch: number): void {
+    const v = basis(epoch);
+    const product = (): Product => {
+      const w = this.store.view(weight);
+      return {
+        w,
+        exponentW: this.store.exponent(weight),
+        c: this.store.view(factor),
+        exponentC: this.store.exponent(factor),
+        v: v.values,
+        exponentV: v.exponent,
+        out: w.length / inputs,
+        rank,
+        in: inputs,
+      };
+    };
+    while (productMax(product()) > EXACT_QUANTA) this.store.coarsen(weight);
+    mergeProduct(product());
+    this.store.settle(weight);
+    this.store.view(factor).fill(0);
+    this.store.settle(factor);
+  }
+
+  /**
+   * Goes back to the state after the first `records` records: by taking rounds back exactly where all of them allow
+   * it, else from the start values.
+   */
+  rewind(records: number): void {
+    if (records < 0 || records > this.records)
+      throw new OnebyteError('INTERNAL', `cannot rewind from ${this.records} to ${records} records`);
+    const back = this.records - records;
+    const undoable =
+      back <= this.#undo.length && !this.#undo.slice(-back).some(({ added }) => added === 'rebuild');
+    if (back > 0 && !undoable) {
+      this.#rebuild(records);
+      return;
+    }
+    while (this.records > records) {
+      this.#applied.pop();
+      const { added, before } = this.#undo.pop()!;
+      if (added !== null && added !== 'rebuild') {
+        this.store.undo(added.contributions, added.generation);
+        this.#remember(added.update, -1);
+      }
+      this.#ledger = before;
+    }
+  }
+
+  #rebuild(records: number): void {
+    const kept = this.#applied.splice(0).slice(0, records);
+    this.#undo.length = 0;
+    this.#ledger = emptyLedger();
+    this.#history = null;
+    this.#momentum = null;
+    this.#reset();
+    for (const { record, body } of kept) this.commit(record, body);
+  }
+}
