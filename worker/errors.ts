@@ -2,6 +2,7 @@
 export const ERROR_CODES = [
   'BASIS_INVALID',
   'ENGINE_FAILED',
+  'GRID_RANGE',
   'INTERNAL',
   'JOURNAL_CORRUPT',
   'JOURNAL_VERSION',
@@ -20,6 +21,7 @@ export const ERROR_CODES = [
   'RECORD_UNKNOWN_KIND',
   'RECORD_VERSION',
   'ROW_FIELD_MISSING',
+  'SNAPSHOT_INVALID',
   'TEMPLATE_INVALID',
 ] as const;
 export type ErrorCode = (typeof ERROR_CODES)[number];
