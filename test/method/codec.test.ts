@@ -24,7 +24,10 @@ function normals(count: number): number[] {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     return (state + 0.5) / 4294967296;
   };
-  return Array.from({ length: count }, () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform()));
+  return Array.from(
+    { length: count },
+    () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform()),
+  );
 }
 
 test('every byte that log8 decodes encodes back to itself', () => {
@@ -59,7 +62,8 @@ test('log8 is monotonic and within half a step over its range', () => {
 
 test('log8 has the same error for small, large and heavy-tailed inputs', () => {
   const normal = normals(200_000);
-  for (const scale of [1, 30, 1000]) assert.ok(Math.abs(relativeError(normal.map((x) => x * scale)) - 0.037) < 0.002);
+  for (const scale of [1, 30, 1000])
+    assert.ok(Math.abs(relativeError(normal.map((x) => x * scale)) - 0.037) < 0.002);
   // Student t with 3 degrees of freedom.
   const t3 = normal.slice(0, 50_000).map((x, i) => {
     const [a, b, c] = [normal[50_000 + i]!, normal[100_000 + i]!, normal[150_000 + i]!];

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { coefficients, measurements, weights, type Measurement } from '../../worker/method/rule.ts';
+import { coefficients, type Measurement, measurements, weights } from '../../worker/method/rule.ts';
 
 const one = (values: number[]): Measurement[] => values.map((value, probe) => ({ slot: 0, probe, value }));
 const ones = (n: number) => new Float64Array(n).fill(1);
@@ -30,7 +30,7 @@ test('the normalized rule moves a weight by the radius times the learning rate, 
         const b = coefficients(one(values.map((v) => v * scale)), ones(values.length), rule, two, 1);
         // Root mean square movement of a weight under independent signs: sqrt(sum a^2).
         assert.ok(Math.abs(Math.hypot(...a) / 1e-3 - 1) < 1e-9);
-        a.forEach((x, i) => assert.ok(Math.abs(x - b[i]!) <= 1e-9 * Math.abs(x) + 1e-15));
+        for (const [i, x] of a.entries()) assert.ok(Math.abs(x - b[i]!) <= 1e-9 * Math.abs(x) + 1e-15);
       },
     ),
   );
@@ -38,7 +38,10 @@ test('the normalized rule moves a weight by the radius times the learning rate, 
 
 test('equal measurements under the one-sided normalized rule move nothing', () => {
   const rule = { type: 'normalized', learningRate: 1, scaling: 'sqrt' } as const;
-  assert.deepEqual([...coefficients(one([2, 2]), ones(2), rule, { sides: 1, radius: 1 }, 1)].map(Math.abs), [0, 0]);
+  assert.deepEqual(
+    [...coefficients(one([2, 2]), ones(2), rule, { sides: 1, radius: 1 }, 1)].map(Math.abs),
+    [0, 0],
+  );
 });
 
 test('weights have mean one; workers and examples count as they say', () => {
@@ -57,5 +60,8 @@ test('weights have mean one; workers and examples count as they say', () => {
 
 test('abstaining bytes take no part', () => {
   const measured = measurements('log8', [2, 5], [Uint8Array.of(0, 127), Uint8Array.of(0)]);
-  assert.deepEqual(measured.map(({ slot, probe }) => [slot, probe]), [[2, 1]]);
+  assert.deepEqual(
+    measured.map(({ slot, probe }) => [slot, probe]),
+    [[2, 1]],
+  );
 });
