@@ -5,7 +5,7 @@ import { type Basis, MAX_EXPONENT, MIN_EXPONENT, type SiteBasis } from './basis.
  * The basis artifact. Little endian, no padding:
  *
  *     "1BBS" | version u8 = 1 | sites u16 | per site, sorted by name (bytes):
- *       name length u8 | name (ASCII) | width u32 | rows u32 | exponents int8[rows] | values int8[rows * width]
+ *       name length u8 | name (ASCII) | width u32 | rows u32 | exponent int8 | values int8[rows * width]
  */
 const MAGIC = '1BBS';
 const VERSION = 1;
@@ -14,7 +14,7 @@ const MAX_WIDTH = 1 << 20;
 
 export function encodeBasis(basis: Basis): Uint8Array {
   const sites = [...basis].sort(([a], [b]) => (a < b ? -1 : 1));
-  const size = sites.reduce((sum, [name, s]) => sum + 1 + name.length + 8 + s.rows + s.values.length, 7);
+  const size = sites.reduce((sum, [name, s]) => sum + 1 + name.length + 9 + s.values.length, 7);
   const bytes = Buffer.alloc(size);
   bytes.write(MAGIC, 0, 'latin1');
   bytes.writeUInt8(VERSION, 4);
@@ -25,8 +25,7 @@ export function encodeBasis(basis: Basis): Uint8Array {
     at += bytes.write(name, at, 'latin1');
     at = bytes.writeUInt32LE(site.width, at);
     at = bytes.writeUInt32LE(site.rows, at);
-    bytes.set(new Uint8Array(site.exponents.buffer, site.exponents.byteOffset, site.rows), at);
-    at += site.rows;
+    at = bytes.writeInt8(site.exponent, at);
     bytes.set(new Uint8Array(site.values.buffer, site.values.byteOffset, site.values.length), at);
     at += site.values.length;
   }
@@ -58,14 +57,14 @@ export function decodeBasis(file: Uint8Array): Basis {
     const rows = bytes.readUInt32LE(take(4));
     if (width < 1 || width > MAX_WIDTH || rows > width)
       throw invalid(`site ${name} has ${rows} rows of ${width}`);
-    const exponents = Int8Array.from(new Int8Array(bytes.buffer, bytes.byteOffset + take(rows), rows));
-    const bad = exponents.find((e) => e < MIN_EXPONENT || e > MAX_EXPONENT);
-    if (bad !== undefined) throw invalid(`site ${name} has a scale of 2 ** ${bad}`);
+    const exponent = bytes.readInt8(take(1));
+    if (exponent < MIN_EXPONENT || exponent > MAX_EXPONENT)
+      throw invalid(`site ${name} has a scale of 2 ** ${exponent}`);
     const values = Int8Array.from(
       new Int8Array(bytes.buffer, bytes.byteOffset + take(rows * width), rows * width),
     );
     if (values.includes(-128)) throw invalid(`site ${name} has a number outside -127 to 127`);
-    basis.set(name, { width, rows, values, exponents });
+    basis.set(name, { width, rows, values, exponent });
   }
   if (at !== bytes.length) throw invalid(`${bytes.length - at} bytes follow its end`);
   return basis;

@@ -5,7 +5,7 @@ import { orthonormalise } from './eigen.ts';
 
 /**
  * The fixed rows V of `W + C V`, per site (the matrices of a layer that share their input share their V). Numbers are
- * int8 times a power of two of each row, so that V is small to send, exact in 32-bit floats, and the same everywhere.
+ * int8 times one power of two, so that V is small to send, exact in 32-bit floats, and the same everywhere.
  */
 export interface SiteBasis {
   /** Width of the matrices' input. */
@@ -14,8 +14,8 @@ export interface SiteBasis {
   readonly rows: number;
   /** [rows, width] */
   readonly values: Int8Array;
-  /** [rows]: row i is values * 2 ** exponents[i]. */
-  readonly exponents: Int8Array;
+  /** V = values * 2 ** exponent. */
+  readonly exponent: number;
 }
 
 /** By site name, `siteName(layer, matrix kind)`. */
@@ -30,39 +30,33 @@ export function basisDigest(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
-/** V of some rows, as 32-bit floats (exact): [count, width]. */
-export function basisRows(basis: SiteBasis, from: number, count: number): Float32Array {
-  const { width, values, exponents } = basis;
-  const rows = new Float32Array(count * width);
-  for (let i = 0; i < count; i++) {
-    const scale = 2 ** exponents[from + i]!;
-    for (let j = 0; j < width; j++) rows[i * width + j] = values[(from + i) * width + j]! * scale;
-  }
-  return rows;
+/** Some rows of a basis, where they lie. */
+export function basisSlice(basis: SiteBasis, from: number, count: number): SiteBasis {
+  const { width, values, exponent } = basis;
+  return { width, rows: count, values: values.subarray(from * width, (from + count) * width), exponent };
 }
 
-/** Smallest and largest exponent of a row's scale: far beyond what rows of unit length need. */
+/** V as 32-bit floats, exactly: [rows, width]. */
+export function basisFloats({ values, exponent }: SiteBasis): Float32Array {
+  const scale = 2 ** exponent;
+  return Float32Array.from(values, (v) => v * scale);
+}
+
+/** Smallest and largest exponent of the scale: rows of unit length need no more. */
 export const MIN_EXPONENT = -60;
 export const MAX_EXPONENT = 0;
 
-/** Rounds unit rows to int8 on the smallest power of two that holds the row's largest number. */
+/** Rounds rows of at most unit length to int8 on the smallest power of two that holds the largest number. */
 export function quantiseRows(vectors: Float64Array, rows: number, width: number): SiteBasis {
-  const values = new Int8Array(rows * width);
-  const exponents = new Int8Array(rows);
-  for (let i = 0; i < rows; i++) {
-    const row = vectors.subarray(i * width, (i + 1) * width);
-    let largest = 0;
-    for (const x of row) largest = Math.max(largest, Math.abs(x));
-    let exponent = MAX_EXPONENT;
-    while (exponent > MIN_EXPONENT && largest <= 127 * 2 ** (exponent - 1)) exponent--;
-    exponents[i] = exponent;
-    // Half away from zero, so that v and -v round alike.
-    for (const [j, x] of row.entries()) {
-      const rounded = Math.floor(Math.abs(x) / 2 ** exponent + 0.5);
-      values[i * width + j] = Math.min(127, rounded) * (x < 0 ? -1 : 1);
-    }
-  }
-  return { width, rows, values, exponents };
+  let largest = 0;
+  for (const x of vectors) largest = Math.max(largest, Math.abs(x));
+  let exponent = MAX_EXPONENT;
+  while (exponent > MIN_EXPONENT && largest <= 127 * 2 ** (exponent - 1)) exponent--;
+  // Half away from zero, so that v and -v round alike.
+  const values = Int8Array.from(vectors, (x) => {
+    return Math.min(127, Math.floor(Math.abs(x) / 2 ** exponent + 0.5)) * (x < 0 ? -1 : 1);
+  });
+  return { width, rows, values, exponent };
 }
 
 /**
