@@ -102,6 +102,25 @@ function effectiveWeight(store: TensorStore): Float64Array {
   });
 }
 
+test('catching up with many records at once gives the state of applying them one by one', () => {
+  fc.assert(
+    fc.property(anyChoices, fc.integer(), fc.nat(), (choices, seed, cut) => {
+      const run = randomRun(smallJob(choices), seed);
+      const straight = fresh(choices);
+      for (const { record, body } of run) straight.commit(record, body);
+      const caughtUp = fresh(choices);
+      const at = cut % run.length;
+      caughtUp.commitAll(run.slice(0, at));
+      caughtUp.commitAll(run.slice(at));
+      assert.equal(caughtUp.digest(), straight.digest());
+      caughtUp.rewind(at);
+      caughtUp.commitAll(run.slice(at));
+      assert.equal(caughtUp.digest(), straight.digest());
+    }),
+    { numRuns: 100 },
+  );
+});
+
 test('a merge moves C V into W and leaves the sum within half a quantum', () => {
   const choices: Choices = { rounds: 4, epochs: 1, radius: 0.02, rule: {}, method: {} };
   const merging = fresh(choices);

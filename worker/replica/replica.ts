@@ -7,6 +7,7 @@ import { advance, currentStage, emptyLedger, type Ledger, stageOf } from '../jou
 import type { Digest, JournalRecord, RoundRecord } from '../journal/record.ts';
 import { emptyHistory, type PoolHistory, remember } from '../method/pool.ts';
 import { Momentum } from './momentum.ts';
+import { PoolMerge } from './pool-merge.ts';
 import { epochOf, type Merge, type StageTensors } from './stage.ts';
 import { directionsOf, seedsOf, type Update, updateOf } from './update.ts';
 
@@ -95,8 +96,7 @@ export class Replica {
     const after = advance(before, record, body);
     if (record.kind === 'genesis' && after.job!.method.seedPool > 0)
       this.#history = emptyHistory(after.job!.method.seedPool);
-    const updates = record.kind === 'round' && before.complete === null && after.round > before.round;
-    const added = updates ? this.#update(before, record) : null;
+    const added = moves(before, after, record) ? this.#update(before, record, null) : null;
     this.#ledger = after;
     this.#applied.push({ record, body });
     this.#undo.push({ before, added });
@@ -104,18 +104,46 @@ export class Replica {
     return after;
   }
 
-  #update(before: Ledger, record: RoundRecord): Undo['added'] {
+  /**
+   * Applies many records, as a newcomer or the replayer does. With a seed pool the rounds are merged, which costs one
+   * pass over the state for each candidate instead of one for each probe. Rewinding into them rebuilds.
+   */
+  commitAll(entries: Iterable<{ readonly record: JournalRecord; readonly body: Uint8Array }>): Ledger {
+    const merge = new PoolMerge(this.store);
+    for (const { record, body } of entries) {
+      const before = this.#ledger;
+      const after = advance(before, record, body);
+      if (this.#history === null || !moves(before, after, record)) {
+        this.commit(record, body);
+        continue;
+      }
+      this.#update(before, record, merge);
+      this.#ledger = after;
+      this.#applied.push({ record, body });
+      this.#undo.length = 0;
+    }
+    merge.flush();
+    return this.#ledger;
+  }
+
+  /** @param merge takes the round's contributions where it can, to be added later */
+  #update(before: Ledger, record: RoundRecord, merge: PoolMerge | null): Undo['added'] {
     const { index, start, rounds } = stageOf(before.job!, record.round);
     const stage = this.#stages[index]!;
     const update = updateOf(before, record, directionsOf(before, before.job!, this.#history));
     const contributions = this.#onGrid(update, stage.tensors);
     const generation = this.store.generation;
-    let undoable = this.#move(index, update, contributions);
+    let undoable = true;
+    if (update.momentum > 0 || merge === null || !merge.take(update.directions, contributions)) {
+      merge?.flush();
+      undoable = this.#move(index, update, contributions);
+    }
     this.#remember(update, 1);
     const { epoch, ends } = epochOf(record.round - start, rounds, stage.epochs);
-    if (ends) {
-      for (const merge of stage.merges) this.#merge(merge, epoch);
-      undoable &&= stage.merges.length === 0;
+    if (ends && stage.merges.length > 0) {
+      merge?.flush();
+      for (const product of stage.merges) this.#merge(product, epoch);
+      undoable = false;
     }
     return undoable ? { contributions, generation, update } : 'rebuild';
   }
@@ -206,6 +234,11 @@ export class Replica {
     this.#history = null;
     this.#momentum = null;
     this.#reset();
-    for (const { record, body } of kept) this.commit(record, body);
+    this.commitAll(kept);
   }
+}
+
+/** Whether a record moves the state. */
+function moves(before: Ledger, after: Ledger, record: JournalRecord): record is RoundRecord {
+  return record.kind === 'round' && before.complete === null && after.round > before.round;
 }
