@@ -5,7 +5,6 @@ import { roundToGrid } from '../../worker/grid/quantum.ts';
 import { ReferenceStore } from '../../worker/grid/reference.ts';
 import type { TensorStore } from '../../worker/grid/store.ts';
 import { Replica } from '../../worker/replica/replica.ts';
-import { epochOf } from '../../worker/replica/stage.ts';
 import { type Choices, randomRun, smallJob, smallStages, TENSORS } from './run.ts';
 
 function startValues(store: TensorStore): void {
@@ -21,7 +20,7 @@ function fresh(choices: Choices): Replica {
   const store = new ReferenceStore(TENSORS);
   startValues(store);
   const start = store.snapshot();
-  return new Replica(store, smallStages(choices.epochs), () => store.restore(start));
+  return new Replica(store, smallStages(choices), () => store.restore(start));
 }
 
 const anyChoices: fc.Arbitrary<Choices> = fc.record({
@@ -91,8 +90,9 @@ test('going back to any earlier record and on again gives the same states and se
 
 /** W + C V of the small job's one matrix. */
 function effectiveWeight(store: TensorStore): Float64Array {
-  const { rank, inputs, basis } = smallStages(1)[1]!.merges[0]!;
-  const { values, exponent } = basis(0);
+  const { rank, inputs, right } = smallStages({ rounds: 4, epochs: 1 })[1]!.merges[0]!;
+  assert.ok(typeof right === 'function');
+  const { values, exponent } = right(0);
   const c = store.view(2);
   return Float64Array.from(store.view(1), (w, i) => {
     const [row, column] = [Math.floor(i / inputs), i % inputs];
@@ -124,7 +124,7 @@ test('catching up with many records at once gives the state of applying them one
 test('a merge moves C V into W and leaves the sum within half a quantum', () => {
   const choices: Choices = { rounds: 4, epochs: 1, radius: 0.02, rule: {}, method: {} };
   const merging = fresh(choices);
-  const [head, subspace] = smallStages(1);
+  const [head, subspace] = smallStages({ rounds: 4, epochs: 1 });
   const plain = new Replica(fresh(choices).store, [head!, { ...subspace!, merges: [] }], () => undefined);
   for (const { record, body } of randomRun(smallJob(choices), 3)) {
     merging.commit(record, body);
@@ -137,18 +137,4 @@ test('a merge moves C V into W and leaves the sum within half a quantum', () => 
   effectiveWeight(plain.store).forEach((sum, i) => {
     assert.ok(Math.abs(sum - merged[i]!) <= quantum / 2);
   });
-});
-
-test('epochs cover a stage evenly and the last one ends with it', () => {
-  fc.assert(
-    fc.property(fc.integer({ min: 1, max: 50 }), fc.integer({ min: 1, max: 8 }), (rounds, epochs) => {
-      const all = Array.from({ length: rounds }, (_, i) => epochOf(i, rounds, epochs));
-      assert.equal(all.filter(({ ends }) => ends).length, Math.min(rounds, epochs));
-      assert.ok(all.at(-1)!.ends);
-      all.forEach(({ epoch, ends }, i) => {
-        if (i > 0) assert.equal(epoch > all[i - 1]!.epoch, all[i - 1]!.ends);
-        assert.ok(epoch < epochs && typeof ends === 'boolean');
-      });
-    }),
-  );
 });

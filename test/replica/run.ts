@@ -75,14 +75,18 @@ export function smallJob(choices: Choices): JobSpec {
   };
 }
 
-export function smallStages(epochs: number): StageTensors[] {
+export function smallStages({ rounds, epochs }: Pick<Choices, 'rounds' | 'epochs'>): StageTensors[] {
   const values = Int8Array.from({ length: RANK * IN }, (_, i) => ((i * 37) % 255) - 127);
+  const right = () => ({ values, exponent: -8 });
   return [
-    { tensors: [0], epochs: 1, merges: [] },
+    { tensors: [0], merges: [], mergedBefore: [] },
     {
       tensors: [0, 2],
-      epochs,
-      merges: [{ weight: 1, factor: 2, rank: RANK, inputs: IN, basis: () => ({ values, exponent: -8 }) }],
+      merges: [{ weight: 1, left: 2, right, rank: RANK, inputs: IN, factor: 1 }],
+      mergedBefore: Array.from(
+        { length: epochs },
+        (_, e) => rounds + Math.floor(((e + 1) * rounds) / epochs),
+      ),
     },
   ];
 }

@@ -50,9 +50,11 @@ export interface Product {
   readonly exponentW: number;
   readonly c: Float32Array;
   readonly exponentC: number;
-  /** Whole numbers; V = v * 2 ** exponentV. */
-  readonly v: Int8Array;
+  /** Whole numbers up to 2 ** 23; V = v * 2 ** exponentV. */
+  readonly v: Int8Array | Float64Array;
   readonly exponentV: number;
+  /** Factor on the product, 1 by default. */
+  readonly factor?: number;
   readonly out: number;
   readonly rank: number;
   readonly in: number;
@@ -62,14 +64,14 @@ export interface Product {
 
 /**
  * Each row of W + round-half-even(C V / q_W), in quanta of W, into `visit` (a buffer that is used again).
- * Sums are exact: |c| <= 2**24, |v| <= 2**7, so |sum| <= rank 2**31 quanta, far below 2**53.
+ * Sums are exact while rank |c| |v| < 2**53: always, for the |v| <= 2**7 of a basis, and up to rank 64 for |v| <= 2**23.
  */
 function mergedRows(p: Product, visit: (row: number, quanta: Float64Array) => void): void {
   if (p.w.length !== p.out * p.in || p.c.length !== p.out * p.rank || p.v.length !== p.rank * p.in)
     throw new OnebyteError('INTERNAL', 'product of mismatched shapes');
   const inverseW = powerOfTwo(-p.exponentW);
   const inverseC = powerOfTwo(-p.exponentC);
-  const scale = powerOfTwo(p.exponentC + p.exponentV - p.exponentW);
+  const scale = powerOfTwo(p.exponentC + p.exponentV - p.exponentW) * (p.factor ?? 1);
   const row = new Float64Array(p.in);
   for (let o = 0; o < p.out; o++) {
     row.fill(0);

@@ -1,7 +1,7 @@
 import { OnebyteError } from '../errors.ts';
 import type { Contributions } from '../grid/contribution.ts';
 import { mergeProduct, type Product, productMax } from '../grid/doubles.ts';
-import { EXACT_QUANTA, roundCoefficient, roundingWords } from '../grid/quantum.ts';
+import { EXACT_QUANTA, powerOfTwo, roundCoefficient, roundingWords } from '../grid/quantum.ts';
 import type { TensorStore } from '../grid/store.ts';
 import { advance, currentStage, emptyLedger, type Ledger, stageOf } from '../journal/ledger.ts';
 import type { Digest, JournalRecord, RoundRecord } from '../journal/record.ts';
@@ -68,12 +68,8 @@ export class Replica {
 
   /** The stage and epoch of the state as it is now. */
   get position(): Position {
-    const { index, start, rounds } = currentStage(this.#ledger);
-    const { epochs } = this.#stages[index]!;
-    return {
-      stage: index,
-      epoch: epochOf(Math.min(this.#ledger.round - start, rounds - 1), rounds, epochs).epoch,
-    };
+    const { index } = currentStage(this.#ledger);
+    return { stage: index, epoch: epochOf(this.#stages[index]!, this.#ledger.totals.rounds) };
   }
 
   digest(): Digest {
@@ -128,7 +124,7 @@ export class Replica {
 
   /** @param merge takes the round's contributions where it can, to be added later */
   #update(before: Ledger, record: RoundRecord, merge: PoolMerge | null): Undo['added'] {
-    const { index, start, rounds } = stageOf(before.job!, record.round);
+    const { index } = stageOf(before.job!, record.round);
     const stage = this.#stages[index]!;
     const update = updateOf(before, record, directionsOf(before, before.job!, this.#history));
     const contributions = this.#onGrid(update, stage.tensors);
@@ -139,8 +135,8 @@ export class Replica {
       undoable = this.#move(index, update, contributions);
     }
     this.#remember(update, 1);
-    const { epoch, ends } = epochOf(record.round - start, rounds, stage.epochs);
-    if (ends && stage.merges.length > 0) {
+    const epoch = stage.mergedBefore.indexOf(record.round + 1);
+    if (epoch >= 0) {
       merge?.flush();
       for (const product of stage.merges) this.#merge(product, epoch);
       undoable = false;
@@ -179,27 +175,32 @@ export class Replica {
   }
 
   /** W += C V and C = 0, exactly; W is coarsened first where the sum would leave its grid. */
-  #merge({ weight, factor, rank, inputs, basis }: Merge, epoch: number): void {
-    const v = basis(epoch);
-    const product = (): Product => {
-      const w = this.store.view(weight);
-      return {
-        w,
-        exponentW: this.store.exponent(weight),
-        c: this.store.view(factor),
-        exponentC: this.store.exponent(factor),
-        v: v.values,
-        exponentV: v.exponent,
-        out: w.length / inputs,
-        rank,
-        in: inputs,
-      };
-    };
-    while (productMax(product()) > EXACT_QUANTA) this.store.coarsen(weight);
+  #merge({ weight, left, right, rank, inputs, factor }: Merge, epoch: number): void {
+    const { store } = this;
+    const v = typeof right === 'function' ? right(epoch) : this.#whole(right);
+    const product = (): Product => ({
+      w: store.view(weight),
+      exponentW: store.exponent(weight),
+      c: store.view(left),
+      exponentC: store.exponent(left),
+      v: v.values,
+      exponentV: v.exponent,
+      factor,
+      out: store.view(weight).length / inputs,
+      rank,
+      in: inputs,
+    });
+    while (productMax(product()) > EXACT_QUANTA) store.coarsen(weight);
     mergeProduct(product());
-    this.store.settle(weight);
-    this.store.view(factor).fill(0);
-    this.store.settle(factor);
+    store.settle(weight);
+    store.view(left).fill(0);
+    store.settle(left);
+  }
+
+  /** A tensor as whole quanta. */
+  #whole(index: number): { values: Float64Array; exponent: number } {
+    const exponent = this.store.exponent(index);
+    return { values: Float64Array.from(this.store.view(index), (x) => x * powerOfTwo(-exponent)), exponent };
   }
 
   /**

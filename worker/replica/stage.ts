@@ -1,29 +1,27 @@
-/** What the trainable state of a run is made of, stage by stage: what `worker/engine/plan.ts` derives from job and model. */
+/** What the trainable state of a run is made of, stage by stage; `worker/engine/stages.ts` derives it from job and model. */
 
-/** W + C V of one matrix: at each epoch's end the product is added to W and C starts again at zero. */
+/** W += factor * C V of one matrix, then C = 0. */
 export interface Merge {
   /** Layout index of W, [out, in]. */
   readonly weight: number;
-  /** Layout index of C, [out, rank]. */
-  readonly factor: number;
+  /** Layout index of C (subspace) or B (lora), [out, rank]. */
+  readonly left: number;
+  /** V of an epoch, [rank, in] whole numbers times 2 ** exponent; or the layout index of A (lora), [rank, in]. */
+  readonly right: number | ((epoch: number) => { readonly values: Int8Array; readonly exponent: number });
   readonly rank: number;
   readonly inputs: number;
-  /** V of an epoch: [rank, inputs] whole numbers times 2 ** exponent. */
-  basis(epoch: number): { readonly values: Int8Array; readonly exponent: number };
+  readonly factor: number;
 }
 
 export interface StageTensors {
   /** Layout indices of the tensors that the stage perturbs and moves. */
   readonly tensors: readonly number[];
-  readonly epochs: number;
   readonly merges: readonly Merge[];
+  /** Rounds of the run whose probes are the first to see a merge, ascending; the e-th ends epoch e. */
+  readonly mergedBefore: readonly number[];
 }
 
-/**
- * The epoch of a stage that round `index` (of `rounds`) belongs to, and whether it is that epoch's last round.
- * Epochs are spread evenly; the last one ends with the stage.
- */
-export function epochOf(index: number, rounds: number, epochs: number): { epoch: number; ends: boolean } {
-  const at = (i: number) => Math.min(epochs - 1, Math.floor((i * epochs) / rounds));
-  return { epoch: at(index), ends: index === rounds - 1 || at(index + 1) !== at(index) };
+/** Merges of the stage that the state of `round` has seen: the number of the epoch it is in. */
+export function epochOf(stage: StageTensors, round: number): number {
+  return stage.mergedBefore.filter((first) => first <= round).length;
 }
