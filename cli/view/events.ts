@@ -17,8 +17,13 @@ export interface RoundObserved {
   readonly elapsed: number;
   /** Mean training loss of the round; NaN where nobody measured one. */
   readonly loss: number;
-  /** The active members in slot order. */
+  /** The active members in slot order; nobody in the final evaluation, which has no probes. */
   readonly members: readonly MemberRound[];
+  /** Forward passes of one batch each that the round took, and the examples that went through them. */
+  readonly forwards: number;
+  readonly examples: number;
+  /** The evaluation after the last round: moves no weight. */
+  readonly final?: boolean;
   /** Bytes of the record as it stands in the log, where known. */
   readonly recordBytes?: number;
   readonly evaluations?: readonly Evaluation[];

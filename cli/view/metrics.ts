@@ -1,8 +1,8 @@
-/** `metrics.jsonl`: one JSON object per round, written as the run goes, for plots and other tools. */
+/** `metrics.jsonl`: one JSON object per round (and one of the final evaluation), written as the run goes, for plots and other tools. */
 import { createWriteStream, type WriteStream } from 'node:fs';
 import { finished } from 'node:stream/promises';
 import { pool, type RoundObserved } from './events.ts';
-import { type Plan, passes, stageOf } from './plan.ts';
+import { type Plan, stageAt } from './plan.ts';
 
 /** One line. A number that nobody measured is null, for JSON has no NaN. */
 export interface MetricsLine {
@@ -32,21 +32,18 @@ const orNull = (value: number): number | null => (Number.isFinite(value) ? value
 
 /** `startSeconds`: the sum of `elapsed` over the rounds before. */
 export function metricsLine(plan: Plan, seen: RoundObserved, startSeconds: number): MetricsLine {
-  const stage = stageOf(plan, seen.round);
-  const planned = plan.stages[stage];
   const ran = seen.members.filter((member) => member.probes > 0);
-  const forwards = ran.reduce((sum, member) => sum + passes(planned, member.probes), 0);
   const pooled = pool(seen.evaluations ?? []);
   return {
     round: seen.round,
-    stage,
+    stage: stageAt(plan, seen.round),
     seconds: Math.round(startSeconds * 1000 + seen.elapsed) / 1000,
     loss: orNull(seen.loss),
     workers: seen.members.length,
     present: ran.length,
     probes: ran.reduce((sum, member) => sum + member.probes, 0),
-    forwards,
-    examples: forwards * (planned?.batch ?? 0),
+    forwards: seen.forwards,
+    examples: seen.examples,
     recordBytes: seen.recordBytes ?? null,
     ...(pooled.length === 0
       ? {}

@@ -9,7 +9,7 @@ import {
   type ViewJob,
 } from './events.ts';
 import { count, duration, loss, metric } from './format.ts';
-import { type Plan, passes, stageOf } from './plan.ts';
+import { type Plan, stageAt } from './plan.ts';
 import { EMPTY, push, type Series } from './series.ts';
 import { printable } from './text.ts';
 
@@ -195,7 +195,7 @@ function gone(model: ViewModel, { slot, why }: LeaveObserved, at: number): ViewM
 
 function applied(model: ViewModel, seen: RoundObserved, at: number): ViewModel {
   if (!Number.isSafeInteger(seen.round) || seen.round < 0) return model;
-  const stage = stageOf(model.plan, seen.round);
+  const stage = stageAt(model.plan, seen.round);
   const planned = model.plan.stages[stage];
   const entered = stage !== model.stage;
   let next = model.seen === 0 ? { ...model, phase: null, stageBegan: { at, round: seen.round } } : model;
@@ -207,20 +207,18 @@ function applied(model: ViewModel, seen: RoundObserved, at: number): ViewModel {
   }
   const ran = seen.members.filter((member) => member.probes > 0);
   const probes = ran.reduce((sum, member) => sum + member.probes, 0);
-  const forwards = ran.reduce((sum, member) => sum + passes(planned, member.probes), 0);
-  const examples = forwards * (planned?.batch ?? 0);
   const before = next.smoothLoss;
   const smooth = Number.isNaN(before) ? seen.loss : before + SMOOTHING * (seen.loss - before);
   next = {
     ...next,
-    rounds: seen.round + 1,
-    seen: next.seen + 1,
+    rounds: seen.final === true ? seen.round : seen.round + 1,
+    seen: next.seen + (seen.final === true ? 0 : 1),
     loss: push(next.loss, seen.round, seen.loss),
     firstLoss: Number.isFinite(next.firstLoss) ? next.firstLoss : seen.loss,
     smoothLoss: Number.isFinite(seen.loss) ? smooth : before,
     members: took(next.members, seen),
-    forwards: next.forwards + forwards,
-    examples: next.examples + examples,
+    forwards: next.forwards + seen.forwards,
+    examples: next.examples + seen.examples,
     payloadBytes: next.payloadBytes + probes,
     recordBytes: next.recordBytes + (seen.recordBytes ?? 0),
   };
