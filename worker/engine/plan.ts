@@ -4,7 +4,7 @@ import { OnebyteError } from '../errors.ts';
 import type { TensorSpec } from '../grid/layout.ts';
 import { chooseExponent, roundToGrid } from '../grid/quantum.ts';
 import type { EstimatorSpec, JobSpec, ScopeSpec, StageSpec } from '../journal/job.ts';
-import { effective, stageOf } from '../journal/plan.ts';
+import { effective } from '../journal/plan.ts';
 import type { Matrix, Model } from '../model/family.ts';
 import { siteName } from './basis.ts';
 import { parseLayers } from './layers.ts';
@@ -39,7 +39,7 @@ export interface EngineStage {
   readonly factors: readonly Factor[];
   /** full: layout indices of the model's weights that are trained. */
   readonly weights: readonly number[];
-  /** Rounds of the run after which the factors are merged into their weights, ascending. */
+  /** Rounds whose probes are the first to see the factors merged into their weights, ascending. */
   readonly merges: readonly number[];
 }
 
@@ -100,21 +100,6 @@ export function startValues(plan: EnginePlan, model: Model, index: number): Floa
     case 'lora':
       return roundToGrid(loraStart(plan.seed, name, shape), exponent);
   }
-}
-
-/** Where `round` falls: the arguments of `Evaluator.enter`. */
-export function placeOf(job: JobSpec, plan: EnginePlan, round: number): { stage: number; epoch: number } {
-  const { index } = stageOf(job, round);
-  const { merges, scope } = plan.stages[index]!;
-  if (scope.type !== 'subspace') return { stage: index, epoch: 0 };
-  return { stage: index, epoch: merges.filter((after) => after <= round).length };
-}
-
-/** Stages whose factors are merged between the record of round `round - 1` and the probes of `round`, with their epoch. */
-export function mergesBefore(plan: EnginePlan, round: number): { stage: EngineStage; epoch: number }[] {
-  return plan.stages.flatMap((stage) => {
-    return stage.merges.flatMap((after, epoch) => (after === round ? [{ stage, epoch }] : []));
-  });
 }
 
 function largestStart(model: Model, name: string, shape: readonly number[], start: Start): number {
