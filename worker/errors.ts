@@ -1,6 +1,15 @@
 /** Codes of the errors that people see; `docs/errors.md` says what to do about each. Sorted. */
 export const ERROR_CODES = [
+  'ARCHIVE_INVALID',
   'BASIS_INVALID',
+  'DATA_EMPTY',
+  'DATA_FORMAT_UNKNOWN',
+  'DATA_INVALID',
+  'DATA_MISSING',
+  'DIGEST_MISMATCH',
+  'DISK_FULL',
+  'DOWNLOAD_FAILED',
+  'DOWNLOAD_TOO_LARGE',
   'ENGINE_FAILED',
   'GRID_RANGE',
   'INTERNAL',
@@ -15,6 +24,8 @@ export const ERROR_CODES = [
   'MODEL_FILE_INVALID',
   'MODEL_FILE_MISSING',
   'MODEL_TENSOR_MISSING',
+  'MODEL_UNAVAILABLE',
+  'PIP_FAILED',
   'PLAN_INVALID',
   'RECORD_INVALID',
   'RECORD_TRUNCATED',
@@ -22,7 +33,9 @@ export const ERROR_CODES = [
   'RECORD_VERSION',
   'ROW_FIELD_MISSING',
   'SNAPSHOT_INVALID',
+  'STATE_TOO_LARGE',
   'TEMPLATE_INVALID',
+  'URI_UNSUPPORTED',
 ] as const;
 export type ErrorCode = (typeof ERROR_CODES)[number];
 

@@ -1,0 +1,164 @@
+/** Downloads over HTTP that survive a broken connection: resumed by Range, bounded in size and in silence. */
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { type FileHandle, open, rm, stat } from 'node:fs/promises';
+import { setTimeout as wait } from 'node:timers/promises';
+import { OnebyteError } from '../errors.ts';
+
+export interface DownloadOptions {
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Refuse more bytes than this. */
+  readonly maxBytes?: number;
+  /** Milliseconds for an answer to begin. Short, so that another source gets its turn soon. */
+  readonly answerWithin?: number;
+  /** Milliseconds without a byte after which the connection counts as lost. */
+  readonly silence?: number;
+  /** Tries after the first one; only those that brought nothing new count. */
+  readonly retries?: number;
+  /** Milliseconds before the n-th of those tries. */
+  readonly pause?: (n: number) => number;
+  readonly signal?: AbortSignal;
+}
+
+const DEFAULTS = {
+  headers: {},
+  maxBytes: 2 ** 40,
+  answerWithin: 4_000,
+  silence: 30_000,
+  retries: 3,
+  pause: (n: number): number => 250 * 2 ** n,
+};
+
+/** An answer that no further try will change. */
+class Refused extends Error {}
+/** An answer that says to come again. */
+class Busy extends Error {}
+
+/**
+ * Downloads `url` to `target`, going on from what `target` already holds.
+ * @throws OnebyteError DOWNLOAD_FAILED, DOWNLOAD_TOO_LARGE
+ */
+export async function download(url: string, target: string, options: DownloadOptions = {}): Promise<void> {
+  const settings = { ...DEFAULTS, ...options };
+  let spoken = false;
+  for (let failures = 0; ; ) {
+    const before = await sizeOf(target);
+    try {
+      await attempt(url, target, before, settings);
+      return;
+    } catch (cause) {
+      settings.signal?.throwIfAborted();
+      if (cause instanceof OnebyteError) throw cause;
+      const grown = (await sizeOf(target)) > before;
+      spoken ||= grown || cause instanceof Busy;
+      if (grown) failures = 0;
+      // Nobody there: no second try, another source may have the file.
+      if (cause instanceof Refused || !spoken || failures >= settings.retries) {
+        throw new OnebyteError('DOWNLOAD_FAILED', `${url}: ${reasonOf(cause)}`, {
+          field: url,
+          cause,
+          remedy: 'check the address and the network',
+        });
+      }
+      await wait(settings.pause(failures++), undefined, settings.signal ? { signal: settings.signal } : {});
+    }
+  }
+}
+
+type Settings = typeof DEFAULTS & DownloadOptions;
+
+async function attempt(url: string, target: string, have: number, settings: Settings): Promise<void> {
+  const abort = new AbortController();
+  const stop = (): void => abort.abort(settings.signal?.reason);
+  settings.signal?.addEventListener('abort', stop, { once: true });
+  let timer = setTimeout(
+    () => abort.abort(new Error(`no answer in ${settings.answerWithin} ms`)),
+    settings.answerWithin,
+  );
+  try {
+    const headers = { ...settings.headers, 'accept-encoding': 'identity', ...range(have) };
+    const response = await fetch(url, { headers, signal: abort.signal });
+    const resumed = response.status === 206 && rangeStart(response) === have;
+    // The file may have been complete already: its length is then in the refusal.
+    if (response.status === 416 && have > 0) {
+      await response.body?.cancel();
+      if (Number(response.headers.get('content-range')?.split('/')[1]) === have) return;
+      await rm(target, { force: true });
+      throw new Busy('what was downloaded before does not belong to this file');
+    }
+    if (!response.ok || !response.body || (response.status === 206 && !resumed)) {
+      await response.body?.cancel();
+      const text = `answered ${response.status} ${response.statusText}`.trim();
+      throw response.status >= 500 || [408, 425, 429].includes(response.status)
+        ? new Busy(text)
+        : new Refused(text);
+    }
+    const start = resumed ? have : 0;
+    const length = Number(response.headers.get('content-length') ?? Number.NaN);
+    if (start + length > settings.maxBytes) throw tooLarge(url, settings.maxBytes);
+    const file = await open(target, resumed ? 'a' : 'w');
+    try {
+      let size = start;
+      const silent = (): void => abort.abort(new Error(`silent for ${settings.silence} ms`));
+      for await (const chunk of response.body) {
+        clearTimeout(timer);
+        timer = setTimeout(silent, settings.silence);
+        size += chunk.length;
+        if (size > settings.maxBytes) throw tooLarge(url, settings.maxBytes);
+        await writeAll(file, chunk);
+      }
+      if (!Number.isNaN(length) && size !== start + length) throw new Error(`ended after ${size} bytes`);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    throw abort.signal.aborted ? abort.signal.reason : error;
+  } finally {
+    clearTimeout(timer);
+    settings.signal?.removeEventListener('abort', stop);
+    abort.abort();
+  }
+}
+
+function range(have: number): Record<string, string> {
+  return have > 0 ? { range: `bytes=${have}-` } : {};
+}
+
+function rangeStart(response: Response): number {
+  return Number(/^bytes (\d+)-/.exec(response.headers.get('content-range') ?? '')?.[1] ?? Number.NaN);
+}
+
+async function writeAll(file: FileHandle, chunk: Uint8Array): Promise<void> {
+  for (let at = 0; at < chunk.length; ) at += (await file.write(chunk, at)).bytesWritten;
+}
+
+function tooLarge(url: string, maxBytes: number): OnebyteError {
+  return new OnebyteError('DOWNLOAD_TOO_LARGE', `${url}: more than the ${maxBytes} bytes that are allowed`, {
+    field: url,
+    remedy: 'split the file, or put it on a volume and name its path',
+  });
+}
+
+/** What fetch says, with the reason that it hides in the cause. */
+export function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const cause =
+    error.cause instanceof Error ? `: ${error.cause.message || (error.cause as { code?: string }).code}` : '';
+  return `${error.message}${cause}`;
+}
+
+export async function sizeOf(path: string): Promise<number> {
+  try {
+    return (await stat(path)).size;
+  } catch {
+    return 0;
+  }
+}
+
+/** SHA-256 of a file, in lower-case hex. */
+export async function sha256File(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk);
+  return hash.digest('hex');
+}

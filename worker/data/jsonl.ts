@@ -1,0 +1,53 @@
+import { createReadStream } from 'node:fs';
+import { invalid, type Reader, type Row } from './row.ts';
+
+/**
+ * One JSON object a line; empty lines are skipped. Only a line feed ends a line: JSON text may hold the other
+ * characters that some readers take for one (U+2028, U+2029).
+ */
+export const readJsonl: Reader = async function* (path, source) {
+  let number = 0;
+  for await (const line of linesOf(path, (line) => invalid(source, path, `line ${line}`, 'is not UTF-8'))) {
+    number++;
+    if (line.trim() === '') continue;
+    yield parse(line, () => number, path, source);
+  }
+};
+
+function parse(text: string, line: () => number, path: string, source: string): Row {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    const at = /position (\d+)/.exec(String(cause))?.[1];
+    const place = `line ${line()}, column ${at === undefined ? text.length : Number(at) + 1}`;
+    throw invalid(source, path, place, 'is not JSON', cause);
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw invalid(source, path, `line ${line()}`, 'is not a JSON object with fields');
+  }
+  return value as Row;
+}
+
+async function* linesOf(path: string, broken: (line: number) => Error): AsyncGenerator<string> {
+  const decoder = new TextDecoder('utf-8', { fatal: true });
+  let rest = '';
+  let line = 0;
+  const decode = (chunk?: Uint8Array): string => {
+    try {
+      return decoder.decode(chunk, { stream: chunk !== undefined });
+    } catch {
+      throw broken(line + 1);
+    }
+  };
+  for await (const chunk of createReadStream(path)) {
+    const lines = (rest + decode(chunk)).split('\n');
+    rest = lines.pop()!;
+    for (const text of lines) {
+      line++;
+      yield text;
+    }
+  }
+  rest += decode();
+  if (rest !== '') yield rest;
+}
