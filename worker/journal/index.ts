@@ -2,6 +2,14 @@
 export { canonicalJson } from './canonical.ts';
 export { decodeBody, encodeBody, RECORD_FORMAT } from './codec.ts';
 export { type Envelope, openEnvelope, sealRecord } from './envelope.ts';
+export {
+  JOURNAL_FORMAT,
+  type JournalEntry,
+  type JournalOutcome,
+  JournalWriter,
+  journalOutcome,
+  readJournal,
+} from './file.ts';
 export { type Followed, follow, type Ignored } from './follow.ts';
 export type * from './job.ts';
 export {
@@ -26,3 +34,10 @@ export { effective, forwardsOf, type PlannedStage, stageOf, totalRounds } from '
 export { type Progress, progressOf, type SplitProgress } from './progress.ts';
 export type * from './record.ts';
 export { canonicalRound, halfLoss, MAX_ELAPSED } from './round.ts';
+export {
+  type DigestSummary,
+  type JournalSummary,
+  type MemberSummary,
+  type RoundSummary,
+  summarise,
+} from './summary.ts';
