@@ -96,8 +96,11 @@ function productBound(p: Product): number {
   p.c.forEach((value, i) => {
     columns[i % p.rank] = Math.max(columns[i % p.rank]!, Math.abs(value));
   });
-  const moved = columns.reduce((sum, c) => sum + c, 0) * 128 * powerOfTwo(p.exponentV);
-  return (w + moved) * powerOfTwo(-p.exponentW) + 1;
+  let v = 0;
+  for (const value of p.v) v = Math.max(v, Math.abs(value));
+  const factor = Math.abs(p.factor ?? 1) * powerOfTwo(p.exponentV);
+  const moved = columns.reduce((sum, c) => sum + c, 0) * v * factor;
+  return (w + moved) * powerOfTwo(-p.exponentW) * 1.000001 + 1;
 }
 
 /** Largest |W + C V| after the merge, in quanta of W, without changing anything. */

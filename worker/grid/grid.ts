@@ -121,7 +121,7 @@ export abstract class Grid implements TensorStore {
 
   add(c: Contributions): readonly number[] {
     this.assertCommitted();
-    this.#check(c);
+    this.check(c);
     if (this.fits(c)) {
       this.apply(c);
       this.raise(c);
@@ -153,7 +153,7 @@ export abstract class Grid implements TensorStore {
 
   undo(c: Contributions, generation: number): void {
     this.assertCommitted();
-    this.#check(c);
+    this.check(c);
     if (generation !== this.generation)
       throw new OnebyteError('INTERNAL', 'a round in which a tensor was coarsened cannot be taken back');
     movements(c).forEach((sum, i) => {
@@ -184,7 +184,8 @@ export abstract class Grid implements TensorStore {
       throw new OnebyteError('INTERNAL', `${this.tensors[index]!.name} is beyond its grid`);
   }
 
-  #check(c: Contributions): void {
+  /** Throws on contributions of the wrong form. */
+  protected check(c: Contributions): void {
     const columns = c.tensors.length;
     if (c.seeds.length !== 4 * c.count || c.coefficients.length !== c.count * columns)
       throw new OnebyteError('INTERNAL', 'contributions of mismatched lengths');

@@ -1,0 +1,58 @@
+import { Worker } from 'node:worker_threads';
+import { OnebyteError } from '../errors.ts';
+import { MAX_TASKS, MAX_THREADS } from './memory.ts';
+import { type Runner, type Task, TaskList, work } from './task.ts';
+import { Control, type GridThread, THREAD, THREAD_URL } from './thread.ts';
+
+/** Group-rows below which waking threads costs more than it saves (each takes about 0.1 microseconds). */
+const SMALLEST = 1024;
+/** Nobody needs this long for one dispatch; a thread that does has died. */
+const PATIENCE_MS = 60_000;
+
+/** Runs tasks on several threads over one memory: this one and `threads - 1` others. Any number gives the same bits. */
+export class ThreadPool {
+  readonly #control: Control;
+  readonly #tasks: TaskList;
+  readonly #workers: Worker[];
+  readonly #runner: Runner;
+
+  /** @param runner this thread's own */
+  constructor(memory: WebAssembly.Memory, threads: number, runner: Runner) {
+    if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS)
+      throw new OnebyteError('INTERNAL', `${threads} threads, at most ${MAX_THREADS}`);
+    this.#control = new Control(memory);
+    this.#tasks = new TaskList(memory);
+    this.#runner = runner;
+    this.#workers = Array.from({ length: threads - 1 }, (_, i) => {
+      const workerData: GridThread = { kind: THREAD, memory, thread: i + 1 };
+      const worker = new Worker(THREAD_URL, { workerData });
+      worker.unref();
+      return worker;
+    });
+  }
+
+  /** Blocks until all tasks are done. Threads that have not started yet are not waited for. */
+  run(tasks: readonly Task[]): number {
+    let max = 0;
+    for (let at = 0; at < tasks.length; at += MAX_TASKS)
+      max = Math.max(max, this.#dispatch(tasks.slice(at, at + MAX_TASKS)));
+    return max;
+  }
+
+  #dispatch(tasks: readonly Task[]): number {
+    const control = this.#control;
+    const helpers = tasks.reduce((sum, task) => sum + work(task), 0) < SMALLEST ? 0 : control.admit();
+    if (helpers === 0) return this.#runner.run(tasks, 0, 1);
+    this.#tasks.write(tasks);
+    control.start(tasks.length);
+    const max = this.#runner.run(tasks, 0, helpers + 1);
+    if (!control.finish(PATIENCE_MS)) throw new OnebyteError('INTERNAL', 'a thread of the state has died');
+    return Math.max(max, control.largest());
+  }
+
+  /** Ends the threads; the pool then runs everything on the caller's. */
+  async close(): Promise<void> {
+    this.#control.stop();
+    await Promise.all(this.#workers.splice(0).map((worker) => worker.terminate()));
+  }
+}
