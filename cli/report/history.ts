@@ -1,12 +1,5 @@
 /** A run's observations sorted out for drawing: curves, evaluations, people, events. Pure. */
-import {
-  type Observed,
-  type Pooled,
-  pool,
-  type RoundObserved,
-  type Score,
-  type Split,
-} from '../view/events.ts';
+import { type EvaluationPoint, type Observed, pool, type RoundObserved } from '../view/events.ts';
 
 export interface Person {
   readonly name: string;
@@ -26,10 +19,6 @@ export interface HistoryEvent {
   readonly round: number;
   readonly tone: 'info' | 'warning' | 'error';
   readonly text: string;
-}
-
-export interface EvaluationPoint extends Pooled {
-  readonly round: number;
 }
 
 export interface History {
@@ -131,50 +120,4 @@ function take(person: Draft, round: number, probes: number): void {
   } else person.missed += 1;
   // Two incarnations of one name may both stand in a round: what was done counts over what was missed.
   person.perRound[round] = Math.max(0, person.perRound[round]!) + Math.max(0, probes);
-}
-
-/** One row per split and per group of it: the first evaluation against the last. */
-export function scoresOf(observed: readonly Observed[]): Score[] {
-  const groups = new Map<number, string>();
-  const found = new Map<string, { split: Split; group: string | undefined; points: Pooled[] }>();
-  const add = (split: Split, group: string | undefined, part: Pooled | undefined): void => {
-    if (part === undefined) return;
-    const key = JSON.stringify([split, group ?? null]);
-    const row = found.get(key) ?? { split, group, points: [] };
-    row.points.push(part);
-    found.set(key, row);
-  };
-  for (const seen of observed) {
-    if (seen.type === 'join') groups.set(seen.slot, seen.group);
-    if (seen.type !== 'round') continue;
-    const evaluations = seen.evaluations ?? [];
-    for (const part of pool(evaluations)) {
-      add(part.split, undefined, part);
-      const mine = evaluations.filter((entry) => entry.split === part.split);
-      const named = new Set(mine.map((entry) => groups.get(entry.slot) ?? ''));
-      if (named.size < 2) continue;
-      for (const group of named) {
-        const parts = mine.filter((entry) => (groups.get(entry.slot) ?? '') === group);
-        if (group !== '') add(part.split, group, pool(parts)[0]);
-      }
-    }
-  }
-  const order: readonly Split[] = ['train', 'validation', 'test'];
-  return [...found.values()]
-    .sort(
-      (a, b) =>
-        order.indexOf(a.split) - order.indexOf(b.split) ||
-        Number(a.group !== undefined) - Number(b.group !== undefined),
-    )
-    .map(({ split, group, points }) => {
-      const first = points[0]!;
-      const last = points.at(-1)!;
-      return {
-        split,
-        ...(group === undefined ? {} : { group }),
-        examples: last.count,
-        loss: { before: first.loss, after: last.loss },
-        metric: { name: 'accuracy', before: first.accuracy, after: last.accuracy },
-      };
-    });
 }

@@ -1,7 +1,8 @@
 /** The report of a run: one HTML file that needs nothing else, not even JavaScript. Pure. */
 import { createHash } from 'node:crypto';
+import type { EvaluationPoint } from '../view/events.ts';
 import { compact, loss, metric, modelName, plural } from '../view/format.ts';
-import { type EvaluationPoint, gather, type History } from './history.ts';
+import { gather, type History } from './history.ts';
 import { type Html, html, trusted } from './html.ts';
 import type { ReportInput } from './input.ts';
 import { type PlotLine, plot } from './plot.ts';

@@ -6,7 +6,6 @@ const DOTS: readonly (readonly [number, number, number, number])[] = [
   [0x08, 0x10, 0x20, 0x80],
 ];
 const BLOCKS = '▁▂▃▄▅▆▇█';
-const EIGHTHS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
 
 export interface Range {
   readonly low: number;
@@ -72,21 +71,24 @@ export function sparkline(values: readonly number[]): string {
     .join('');
 }
 
-/** The two parts of a progress bar, eight steps to a column: what is done, and the rest of the track. */
+/** The two parts of a progress bar, two steps to a column: what is done, and the rest of the track. */
 export function bar(share: number, width: number): { readonly done: string; readonly rest: string } {
   const safe = Number.isFinite(share) ? Math.min(1, Math.max(0, share)) : 0;
-  const eighths = Math.floor(safe * width * 8);
-  const done = '█'.repeat(eighths >> 3) + EIGHTHS[eighths & 7]!;
-  return { done, rest: '░'.repeat(Math.max(0, width - done.length)) };
+  const halves = Math.floor(safe * width * 2);
+  const done = '━'.repeat(halves >> 1) + (halves % 2 === 1 ? '╸' : '');
+  return { done, rest: '─'.repeat(Math.max(0, width - done.length)) };
 }
 
-/** Who took part, oldest first: height by probes against `most`, a middle dot where a round was missed. */
+/**
+ * Who took part, oldest first: height by probes against `most`, a middle dot where a round was missed. Five eighths
+ * at most, so that rows of full ones stay apart and light.
+ */
 export function strip(probes: readonly number[], most: number): string {
   return probes
     .map((n) => {
       if (!(n > 0)) return '·';
       const share = most > 0 ? Math.min(1, n / most) : 1;
-      return BLOCKS[Math.max(0, Math.ceil(share * 8) - 1)]!;
+      return BLOCKS[Math.max(0, Math.ceil(share * 5) - 1)]!;
     })
     .join('');
 }

@@ -24,7 +24,7 @@ export interface RoundObserved {
   readonly examples: number;
   /** The evaluation after the last round: moves no weight. */
   readonly final?: boolean;
-  /** Bytes of the record as it stands in the log, where known. */
+  /** Bytes of the record (its body, as the journal stores it), where known. */
   readonly recordBytes?: number;
   readonly evaluations?: readonly Evaluation[];
 }
@@ -156,6 +156,11 @@ export interface Pooled {
   readonly count: number;
   readonly loss: number;
   readonly accuracy: number;
+}
+
+/** A pooled evaluation at the start state of `round`. */
+export interface EvaluationPoint extends Pooled {
+  readonly round: number;
 }
 
 const SPLITS: readonly Split[] = ['train', 'validation', 'test'];

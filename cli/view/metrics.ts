@@ -20,7 +20,7 @@ export interface MetricsLine {
   /** Forward passes of one batch each, and the examples that went through them. */
   readonly forwards: number;
   readonly examples: number;
-  /** Bytes of the record in the log; null where not known. */
+  /** Bytes of the record (its body, as the journal stores it); null where not known. */
   readonly recordBytes: number | null;
   /** Per split that was evaluated at the round's start state. */
   readonly evaluations?: Readonly<

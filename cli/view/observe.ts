@@ -1,8 +1,14 @@
 /** What a view is told of one record: the difference between the ledgers before and after it. Pure. */
-import type { JournalRecord, Ledger, Member } from '../../worker/journal/index.ts';
+import {
+  emptyLedger,
+  type Followed,
+  type JournalRecord,
+  type Ledger,
+  type Member,
+} from '../../worker/journal/index.ts';
 import type { Observed, RoundObserved } from './events.ts';
 
-/** `recordBytes`: the size of the record's entry in the log, where known. */
+/** `recordBytes`: the size of the record (its body), where known. */
 export function observationsOf(
   before: Ledger,
   after: Ledger,
@@ -66,4 +72,16 @@ function membership(
 /** A member's name by its id; the id itself where it is unknown. */
 function called(members: readonly Member[], id: string): string {
   return members.find((member) => member.id === id)?.name ?? id;
+}
+
+/** All observations of applied records in order, as `readJournal` gives them. */
+export function observeAll(entries: Iterable<Pick<Followed, 'ledger' | 'record' | 'body'>>): Observed[] {
+  const observed: Observed[] = [];
+  let before = emptyLedger();
+  for (const { ledger, record, body } of entries) {
+    // One by one: a spread of a long run's rounds would overflow the stack.
+    for (const seen of observationsOf(before, ledger, record, body.length)) observed.push(seen);
+    before = ledger;
+  }
+  return observed;
 }

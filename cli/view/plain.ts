@@ -1,6 +1,7 @@
 /** The view for what is no terminal: one line at a time, readable in a log. Pure. */
 import { bytes, count, duration, loss, metric, modelName, percent, plural, rate } from './format.ts';
-import { best, type EventLine, elapsedLabel, leftOf, paceOf, type ViewModel } from './model.ts';
+import { best, type EventLine, type ViewModel } from './model.ts';
+import { elapsedLabel, leftOf, paceOf } from './pace.ts';
 
 export function headerLine(model: ViewModel): string {
   const { stages, rounds } = model.plan;

@@ -94,6 +94,8 @@ function trackLine(share: number, width: number, paint: Paint): string {
 interface Figure {
   readonly label: string;
   readonly value: string;
+  /** Drawn behind the value. */
+  readonly trail?: string;
 }
 
 /** Labels above values, as many columns as the width takes; the first figures are the ones that matter most. */
@@ -102,12 +104,13 @@ function headline(model: ViewModel, width: number, now: number, paint: Paint): s
   const latest = model.evaluated.at(-1);
   const shown = latest === undefined ? undefined : best(latest.splits);
   const trail = model.evaluated.slice(-8).map((entry) => best(entry.splits)?.accuracy ?? Number.NaN);
-  const curveText = trail.length > 1 ? ` ${sparkline(trail)}` : '';
+  const drawn = trail.length > 1 ? ` ${sparkline(trail)}` : '';
   const figures: Figure[] = [
     { label: 'training loss', value: loss(model.smoothLoss) },
     {
       label: `${shown?.split ?? 'validation'} accuracy`,
-      value: `${metric(shown?.accuracy ?? Number.NaN)}${curveText}`,
+      value: metric(shown?.accuracy ?? Number.NaN),
+      trail: drawn,
     },
     { label: 'rounds/s', value: rate(pace.roundsPerSecond) },
     { label: 'examples/s', value: rate(pace.examplesPerSecond) },
@@ -118,22 +121,28 @@ function headline(model: ViewModel, width: number, now: number, paint: Paint): s
       value: bytes(Number.isFinite(model.journalBytes) ? model.journalBytes : model.recordBytes),
     },
   ];
-  const gap = 3;
+  const cell = ({ label, value, trail = '' }: Figure): number =>
+    Math.max(columns(label), columns(value + trail), 8) + 3;
   const fitting: Figure[] = [];
   let used = 0;
   for (const figure of figures) {
-    const wide = Math.max(columns(figure.label), columns(figure.value), 8) + gap;
-    if (used + wide - gap > width) break;
+    used += cell(figure);
+    if (used - 3 > width) break;
     fitting.push(figure);
-    used += wide;
   }
-  const cell = (figure: Figure): number => Math.max(columns(figure.label), columns(figure.value), 8) + gap;
+  const value = (figure: Figure): string => {
+    const { trail = '' } = figure;
+    const rest = ' '.repeat(cell(figure) - columns(figure.value + trail));
+    return paint.bold(figure.value) + paint.cyan(trail) + rest;
+  };
   return [
-    fitting
-      .map((figure) => paint.dim(left(figure.label, cell(figure))))
-      .join('')
-      .trimEnd(),
-    fitting.map((figure) => paint.bold(left(figure.value, cell(figure)))).join(''),
+    paint.dim(
+      fitting
+        .map((figure) => left(figure.label, cell(figure)))
+        .join('')
+        .trimEnd(),
+    ),
+    fitting.map(value).join('').trimEnd(),
   ];
 }
 

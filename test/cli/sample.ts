@@ -1,8 +1,8 @@
 /** A made-up run of any length with all that a real one shows: two stages, a late joiner, a straggler, a leaver. */
 
-import { scoresOf } from '../../cli/report/history.ts';
 import type { Observed, RoundObserved, RunResult, ViewJob } from '../../cli/view/events.ts';
 import type { Plan } from '../../cli/view/plan.ts';
+import { scoresOf } from '../../cli/view/scores.ts';
 import type { Evaluation } from '../../worker/journal/index.ts';
 import { forwardsOf } from '../../worker/journal/index.ts';
 
