@@ -1,0 +1,128 @@
+import { MAX_MEMBERS } from '../journal/ledger.ts';
+import type { EndRecord, Join, JournalRecord } from '../journal/record.ts';
+import {
+  type Ballot,
+  type Changes,
+  isProposing,
+  isWhole,
+  membershipRecord,
+  patienceOf,
+  roundRecord,
+} from './ballot.ts';
+import { tolerated, waitTime } from './pace.ts';
+import { type Joiner, type MachineState, type Turn, takesPart } from './state.ts';
+
+/** A request to join counts for so long; the joiner repeats it more often than that. */
+export const JOIN_LASTS = 30_000;
+const MAX_JOINS = 256;
+const MAX_NAME = 253;
+/** Repeats of a leave after which a member takes itself out. */
+export const RELEASE_AFTER = 2;
+
+/** Appends what this member may append now, if anything, unless an append is under way. */
+export function tryAppend(turn: Turn): void {
+  const { state } = turn;
+  if (state.done) return;
+  armWait(turn);
+  if (state.appending !== null) return;
+  const record = nextRecord(state, turn.now);
+  if (record === null) return;
+  if (record.kind === 'round' && state.failures === 0) tellLate(turn);
+  state.appending = state.seq;
+  turn.act({ type: 'append', record, ledger: state.ledger, expectedLast: state.seq });
+}
+
+/** A proposer's patience starts when it has something to commit. */
+function armWait(turn: Turn): void {
+  const { ballot } = turn.state;
+  if (!takesPart(turn.state) || ballot === null || ballot.kind === 'end') return;
+  if (ballot.waiting || ballot.expired || ballot.have === 0 || !isProposing(ballot)) return;
+  turn.ballot({ waiting: true });
+  const first = ballot.firstAt! - ballot.startedAt;
+  turn.setTimer('wait', waitTime(turn.state.pace, patienceOf(ballot), first));
+}
+
+/** Tells those whose bytes came long after the first's. */
+function tellLate(turn: Turn): void {
+  const ballot = turn.state.ballot!;
+  if (ballot.attempt > 0 || ballot.kind !== 'probe' || ballot.firstAt === null) return;
+  const allowed = tolerated(ballot.firstAt - ballot.startedAt);
+  for (const [i, behind] of ballot.behind.entries()) {
+    if (ballot.proposals[i] === null || behind <= allowed || i === ballot.index) continue;
+    turn.send(ballot.members[i]!.id, { kind: 'late', tag: ballot.tag, behind });
+  }
+}
+
+/** What this member may append after the last entry it knows; null: nothing. Pure. */
+export function nextRecord(state: MachineState, now: number): JournalRecord | null {
+  const { ledger, ballot } = state;
+  if (ledger.genesis === null || ledger.end !== null) return null;
+  const dispute = state.disputes.find(({ round }) => round < ledger.round);
+  if (dispute !== undefined) return dispute;
+  if (!takesPart(state) || ballot === null) return null;
+  if (state.cancelled) return endRecord(state, ballot, 'cancelled');
+  if (ballot.index < 0) return state.acting ? alone(state, ballot, now) : null;
+  if (ballot.kind === 'end') return isProposing(ballot) ? endRecord(state, ballot, ledger.complete!) : null;
+  const proposal = isProposing(ballot) ? proposed(state, ballot, now) : null;
+  if (proposal !== null) return proposal;
+  const releases = state.leaveBy !== null && state.leaveTries >= RELEASE_AFTER;
+  return releases && ballot.kind === 'probe' ? membershipRecord(ballot, changes(state, ballot, now)) : null;
+}
+
+function proposed(state: MachineState, ballot: Ballot, now: number): JournalRecord | null {
+  const whole = isWhole(ballot, state.leavers);
+  if (ballot.have > 0) {
+    if (!whole && !ballot.expired) return null;
+    if (ballot.digestDue && ballot.digest === null) return null;
+    return roundRecord(ballot, changes(state, ballot, now));
+  }
+  // Everybody leaves: let them go. The final evaluation must not be given away like that.
+  return whole && ballot.kind === 'probe' ? membershipRecord(ballot, changes(state, ballot, now)) : null;
+}
+
+/** What an outsider appends for a run that has no members, or whose members have been silent for long. */
+function alone(state: MachineState, ballot: Ballot, now: number): JournalRecord | null {
+  if (ballot.kind === 'end') return endRecord(state, ballot, state.ledger.complete!);
+  const made = changes(state, ballot, now);
+  if (ballot.kind === 'final' && ballot.members.length > 0) return roundRecord(ballot, made);
+  return made.joins.length > 0 ? membershipRecord(ballot, made) : null;
+}
+
+function endRecord(state: MachineState, ballot: Ballot, reason: EndRecord['reason']): EndRecord | null {
+  if (ballot.digest === null) return null;
+  return { kind: 'end', round: state.ledger.totals.rounds, digest: ballot.digest, reason };
+}
+
+function changes(state: MachineState, ballot: Ballot, now: number): Changes {
+  const { members } = ballot;
+  const closes = ballot.kind === 'final' && members.length > 0;
+  return {
+    elapsed: Math.max(0, Math.round(now - state.entryAt)),
+    joins: closes ? [] : joinsOf(state, ballot, now),
+    leaves: members.filter(({ id }) => state.leavers.includes(id)).map(({ slot }) => slot),
+  };
+}
+
+function joinsOf(state: MachineState, ballot: Ballot, now: number): Join[] {
+  const { members } = ballot;
+  const asks = [...liveJoiners(state, now)];
+  if (ballot.index < 0 && state.leaveBy === null) asks.push(state.self);
+  const room = Math.min(MAX_JOINS, MAX_MEMBERS - members.length);
+  const isIn = new Set(members.map(({ id }) => id));
+  return asks
+    .filter(({ id }) => !isIn.has(id))
+    .sort((a, b) => (a.id < b.id ? -1 : 1))
+    .slice(0, room);
+}
+
+/** Who asks to be let in now. */
+export function liveJoiners(state: MachineState, now: number): Join[] {
+  return state.joiners.filter(({ at }) => now - at <= JOIN_LASTS).map(({ join }) => join);
+}
+
+/** The joiners with one more, or with one heard of again. */
+export function withJoiner(joiners: readonly Joiner[], join: Join, at: number): readonly Joiner[] {
+  if (join.name.length > MAX_NAME || join.group.length > MAX_NAME) return joiners;
+  const others = joiners.filter((joiner) => joiner.join.id !== join.id && at - joiner.at <= JOIN_LASTS);
+  return others.length < MAX_MEMBERS ? [...others, { join, at }] : joiners;
+}

@@ -1,0 +1,94 @@
+import { liveJoiners } from './commitment.ts';
+import type { Turn } from './state.ts';
+
+/** Milliseconds. */
+const FIRST_JOIN = 250;
+const LONGEST_JOIN = 4000;
+/** Requests after which a joiner lets itself in. */
+const PATIENT_JOINS = 5;
+/** Between the turns of two candidates who would start a run. */
+const BOOT_STEP = 200;
+const BOOT_AGAIN = 1000;
+/** Silence after which an outsider ends a run that its members do not end. */
+const TAKEOVER = 30_000;
+const TAKEOVER_AGAIN = 5000;
+
+/** What a member does that is not in. Idempotent: may be called at any moment. */
+export function standOutside(turn: Turn): void {
+  const { state, now } = turn;
+  const { kind, members } = state.ballot!;
+  if (state.leaveBy !== null) {
+    leave(turn, true);
+    return;
+  }
+  // After the last update nobody new is needed, unless there is nobody.
+  const joins = kind === 'probe' || (kind === 'final' && members.length === 0);
+  if (joins && !state.joining) {
+    state.joining = true;
+    turn.setTimer('join', state.evictions === 0 ? 0 : FIRST_JOIN * 2 ** Math.min(state.evictions, 6));
+  }
+  if (members.length === 0) boot(turn);
+  else {
+    state.emptySince = null;
+    if (kind !== 'probe') turn.setTimer('takeover', state.entryAt + TAKEOVER + rank(turn) * BOOT_STEP - now);
+  }
+}
+
+/** Ends what only outsiders do. */
+export function standInside(turn: Turn): void {
+  const { state } = turn;
+  if (state.joining || state.emptySince !== null)
+    for (const name of ['join', 'boot', 'takeover'] as const) turn.cancelTimer(name);
+  Object.assign(state, { joining: false, joinTries: 0, emptySince: null, acting: false });
+}
+
+/**
+ * A run without members is started by one of those who ask to be let in: in the order of their ids, each a step
+ * after the last, so that usually one tries; the log's order decides where two do.
+ */
+export function boot(turn: Turn): void {
+  const { state, now } = turn;
+  state.emptySince ??= now;
+  const { expected, grace } = state.options;
+  const known = 1 + liveJoiners(state, now).length;
+  const due = state.ballot!.kind === 'end' || known >= expected ? now : state.emptySince + grace;
+  turn.setTimer('boot', due - now + rank(turn) * BOOT_STEP);
+}
+
+function rank(turn: Turn): number {
+  const { state, now } = turn;
+  return liveJoiners(state, now).filter(({ id }) => id < state.self.id).length;
+}
+
+export function onJoinTimer(turn: Turn): void {
+  const { state } = turn;
+  if (!state.joining || state.run === null) return;
+  turn.act({ type: 'broadcast', message: { kind: 'join', run: state.run, join: state.self } });
+  state.joinTries++;
+  turn.setTimer('join', Math.min(LONGEST_JOIN, FIRST_JOIN * 2 ** state.joinTries));
+  if (state.joinTries > PATIENT_JOINS && state.ballot?.kind === 'probe') state.acting = true;
+}
+
+export function onBootTimer(turn: Turn): void {
+  if (!isOutside(turn) || turn.state.ballot!.members.length > 0) return;
+  turn.state.acting = true;
+  turn.setTimer('boot', BOOT_AGAIN + rank(turn) * BOOT_STEP);
+}
+
+export function onTakeoverTimer(turn: Turn): void {
+  if (!isOutside(turn) || turn.state.ballot!.kind === 'probe') return;
+  turn.state.acting = true;
+  turn.setTimer('takeover', TAKEOVER_AGAIN);
+}
+
+function isOutside(turn: Turn): boolean {
+  return turn.state.ballot !== null && turn.state.ballot.index < 0;
+}
+
+/** The end of this member: nothing follows. */
+export function leave(turn: Turn, released: boolean): void {
+  const { state } = turn;
+  if (state.run !== null) turn.act({ type: 'broadcast', message: { kind: 'leave', run: state.run } });
+  state.done = true;
+  turn.act({ type: 'left', released });
+}

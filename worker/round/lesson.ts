@@ -1,0 +1,134 @@
+import type { Ledger, Member } from '../journal/ledger.ts';
+import type { DisputeRecord, JournalRecord, RoundRecord } from '../journal/record.ts';
+import { probeBounds, turnOf } from './ballot.ts';
+import type { Event } from './event.ts';
+import { tagOf } from './messages.ts';
+import { afterRecord, sampled } from './pace.ts';
+import { inTime, missed } from './probes.ts';
+import { type Turn, takesPart } from './state.ts';
+import { closeBallot } from './work.ts';
+
+type Entry = Extract<Event, { type: 'entry' }>;
+const MAX_SUSPECTS = 64;
+
+/** What a followed record tells a member about itself and the others. `before`: the ledger that it followed. */
+export function learn(turn: Turn, before: Ledger, { record, ledger, own }: Entry): void {
+  const { state } = turn;
+  if (record.kind === 'round') {
+    const open = state.ballot !== null && state.ballot.tag === tagOf(before.roundChain);
+    if (open && ledger.round > before.round) learnRound(turn, before, record);
+    learnMembers(turn, before, ledger, record);
+  }
+  if (record.kind === 'dispute') learnDispute(turn, record);
+  const digest = digestOf(record);
+  if (digest === null || own === null || own === digest) return;
+  const tag = tagOf(ledger.chain);
+  if (state.suspects.includes(tag)) return;
+  state.suspects = [...state.suspects.slice(1 - MAX_SUSPECTS), tag];
+  if (record.kind === 'round') dispute(turn, before, record, 'digest', own);
+  diverge(turn, record.kind === 'round' ? record.round : ledger.totals.rounds, digest, own);
+}
+
+function digestOf(record: JournalRecord): string | null {
+  return record.kind === 'round' || record.kind === 'checkpoint' || record.kind === 'end'
+    ? record.digest
+    : null;
+}
+
+/** Pace, probe count, and whether the own bytes are as they were sent. */
+function learnRound(turn: Turn, before: Ledger, record: RoundRecord): void {
+  const { state, now } = turn;
+  const { ballot } = state;
+  const tag = tagOf(before.roundChain);
+  const index = before.members.findIndex(({ id }) => id === state.self.id);
+  const mine = record.bytes[index];
+  if (mine !== undefined && mine.length > 0) {
+    state.evictions = 0;
+    const { slot } = before.members[index]!;
+    const said = state.sent.find((proposal) => proposal.tag === tag && proposal.slot === slot);
+    if (said === undefined || Buffer.compare(said.bytes, mine) !== 0)
+      dispute(
+        turn,
+        before,
+        record,
+        'bytes',
+        said === undefined ? '' : Buffer.from(said.bytes).toString('hex'),
+      );
+  }
+  if (before.complete !== null || ballot === null) return;
+  state.pace = afterRecord(
+    state.pace,
+    record.bytes.every((bytes) => bytes.length > 0),
+  );
+  if (ballot.own !== null && record.attempt === 0) {
+    state.pace = sampled(state.pace, 'commit', now - ballot.ownAt);
+    const collected = ballot.index >= 0 && turnOf(ballot, ballot.index) === 0;
+    if (!collected) state.pace = sampled(state.pace, 'first', ballot.ownAt - ballot.startedAt);
+  }
+  if (mine === undefined || state.probes === null || !ballot.working) return;
+  const bounds = probeBounds(before);
+  if (mine.length > 0) state.probes = { ...state.probes, ...inTime(state.probes, bounds) };
+  else if (ballot.own === null || now - ballot.ownAt < state.pace.commit.mean)
+    state.probes = { ...state.probes, ...missed(state.probes, bounds) };
+}
+
+function learnMembers(turn: Turn, before: Ledger, ledger: Ledger, record: RoundRecord): void {
+  const { state } = turn;
+  if (record.joins.length > 0) {
+    const admitted = new Set(record.joins.map(({ id }) => id));
+    state.joiners = state.joiners.filter(({ join }) => !admitted.has(join.id));
+  }
+  if (before.members === ledger.members) return;
+  const isIn = new Set(ledger.members.map(({ id }) => id));
+  const gone = new Set(before.members.filter(({ id }) => !isIn.has(id)).map(({ id }) => id));
+  if (gone.size === 0) return;
+  state.leavers = state.leavers.filter((id) => !gone.has(id));
+  if (gone.has(state.self.id) && state.leaveBy === null) state.evictions++;
+}
+
+function learnDispute(turn: Turn, record: DisputeRecord): void {
+  const { state } = turn;
+  const same = (other: DisputeRecord) =>
+    other.member === record.member && other.round === record.round && other.reason === record.reason;
+  state.disputes = state.disputes.filter((other) => !same(other));
+  if (record.reason !== 'digest' || record.proposer !== state.self.id || !takesPart(state)) return;
+  const { round, members } = state.accusers;
+  const accusers = round === record.round ? [...new Set([...members, record.member])] : [record.member];
+  state.accusers = { round: record.round, members: accusers };
+  const name = `round ${record.round}`;
+  const others = Math.max(1, state.ledger.members.length - 1);
+  if (accusers.length * 2 < others || state.suspects.includes(name)) return;
+  // Half of the others see another state than this member put its name to.
+  state.suspects = [...state.suspects.slice(1 - MAX_SUSPECTS), name];
+  diverge(turn, record.round, record.expected, '');
+}
+
+function dispute(
+  turn: Turn,
+  before: Ledger,
+  record: RoundRecord,
+  reason: DisputeRecord['reason'],
+  expected: string,
+): void {
+  const { state } = turn;
+  const { members } = before;
+  const own = members.find(({ id }) => id === state.self.id);
+  if (own === undefined) return;
+  const proposer: Member = members[(record.round + record.attempt) % members.length]!;
+  const made: DisputeRecord = {
+    kind: 'dispute',
+    round: record.round,
+    slot: own.slot,
+    member: own.id,
+    proposer: proposer.id,
+    reason,
+    expected,
+  };
+  state.disputes = [...state.disputes.slice(-7), made];
+}
+
+function diverge(turn: Turn, round: number, expected: string, own: string): void {
+  closeBallot(turn);
+  turn.state.muted = true;
+  turn.act({ type: 'diverged', round, expected, own });
+}

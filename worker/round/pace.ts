@@ -1,0 +1,85 @@
+/**
+ * How long to wait for others, learnt from what was seen. Pure. Times in milliseconds.
+ *
+ * The estimator is TCP's (RFC 6298: smoothed mean, plus four smoothed deviations, doubled while it proves too short);
+ * what is waited for is the time *behind the first contribution* of a round, so that a round in which everybody is
+ * slow, such as one that starts a stage, needs no patience that was learnt elsewhere.
+ */
+export interface Estimate {
+  readonly mean: number;
+  readonly deviation: number;
+  readonly samples: number;
+}
+
+export interface Pace {
+  /** From a round's start to its first contribution, at its proposer; to one's own elsewhere. */
+  readonly first: Estimate;
+  /** From a round's first contribution to each later one, as proposers saw it. */
+  readonly behind: Estimate;
+  /** From sending one's own contribution to the record, in rounds of the first attempt. */
+  readonly commit: Estimate;
+  /** Doublings in force. */
+  readonly backoff: number;
+}
+
+/** What a round waits for: evaluations take long in proportion to the data, and the last ones should miss nobody. */
+export type Patience = 'probe' | 'evaluation' | 'final';
+
+const NONE: Estimate = { mean: 0, deviation: 0, samples: 0 };
+export const STARTING_PACE: Pace = { first: NONE, behind: NONE, commit: NONE, backoff: 0 };
+
+const MAX_BACKOFF = 3;
+const UNKNOWN_BEHIND = 1000;
+const UNKNOWN_COMMIT = 2000;
+const MIN_ATTEMPT = 100;
+const MAX_ATTEMPT = 30_000;
+
+/** Shortest and longest wait behind a first contribution: so many milliseconds, or so many times the first's own time. */
+const BOUNDS: Readonly<Record<Patience, { floor: [number, number]; ceiling: [number, number] }>> = {
+  probe: { floor: [20, 0.25], ceiling: [2000, 1] },
+  evaluation: { floor: [500, 1], ceiling: [10_000, 3] },
+  final: { floor: [1000, 3], ceiling: [20_000, 6] },
+};
+
+export function observe(estimate: Estimate, sample: number): Estimate {
+  const { mean, deviation, samples } = estimate;
+  if (samples === 0) return { mean: sample, deviation: sample / 2, samples: 1 };
+  return {
+    mean: mean + (sample - mean) / 8,
+    deviation: deviation + (Math.abs(sample - mean) - deviation) / 4,
+    samples: samples + 1,
+  };
+}
+
+export function sampled(pace: Pace, what: 'first' | 'behind' | 'commit', sample: number): Pace {
+  return { ...pace, [what]: observe(pace[what], Math.max(0, sample)) };
+}
+
+/** After a record: one that somebody missed doubles the waits, a whole one halves them again. */
+export function afterRecord(pace: Pace, whole: boolean): Pace {
+  return { ...pace, backoff: Math.max(0, Math.min(MAX_BACKOFF, pace.backoff + (whole ? -1 : 1))) };
+}
+
+/** How long a proposer waits for the others once it has a first contribution, which took `first` to come. */
+export function waitTime(pace: Pace, patience: Patience, first: number): number {
+  const { floor, ceiling } = BOUNDS[patience];
+  const learnt = timeOut(pace.behind, UNKNOWN_BEHIND) * 2 ** pace.backoff;
+  const least = Math.max(floor[0], floor[1] * first);
+  return Math.min(Math.max(learnt, least), Math.max(ceiling[0], ceiling[1] * first, least));
+}
+
+/** How long after sending its contribution a member takes the proposer of this attempt for lost. */
+export function attemptTime(pace: Pace, patience: Patience, attempt: number): number {
+  const proposer = 2 * waitTime(pace, patience, pace.first.mean);
+  const learnt = Math.max(timeOut(pace.commit, UNKNOWN_COMMIT), proposer);
+  return Math.min(Math.max(learnt * 2 ** Math.min(attempt, MAX_BACKOFF), MIN_ATTEMPT), MAX_ATTEMPT);
+}
+
+/** Behind the first by more than this, a member that can should evaluate fewer probes. */
+export function tolerated(first: number): number {
+  return Math.max(20, first / 2);
+}
+
+function timeOut(estimate: Estimate, unknown: number): number {
+  return estimate.samples === 0 ? unknown : estimate.mean + 4 * estimate.deviation;
+}

@@ -1,0 +1,34 @@
+import type { Member } from '../journal/ledger.ts';
+
+/**
+ * A member's share of an evaluation: of its group's first `cap` rows of a split, those with `i mod of == index`. The
+ * members of a group hold the same data; groups hold different data.
+ */
+export interface Shard {
+  readonly index: number;
+  readonly of: number;
+  /** Rows of the group's split that are used; Infinity for all. */
+  readonly cap: number;
+}
+
+/**
+ * @param examples examples that one evaluation uses, of all groups together; 0 for all
+ * @returns null for an id that is not in
+ */
+export function shardOf(members: readonly Member[], id: string, examples: number): Shard | null {
+  const own = members.find((member) => member.id === id);
+  if (own === undefined) return null;
+  const groups = new Set(members.map(({ group }) => group)).size;
+  const peers = members.filter(({ group }) => group === own.group);
+  return {
+    index: peers.indexOf(own),
+    of: peers.length,
+    cap: examples === 0 ? Number.POSITIVE_INFINITY : Math.ceil(examples / groups),
+  };
+}
+
+/** The rows of a split of `rows` rows that a shard covers. */
+export function shardRows(rows: number, { index, of, cap }: Shard): Int32Array {
+  const used = Math.min(rows, cap);
+  return Int32Array.from({ length: Math.max(0, Math.ceil((used - index) / of)) }, (_, i) => index + i * of);
+}
