@@ -1,0 +1,314 @@
+import { createHash } from 'node:crypto';
+import type { Bus } from '../bus/bus.ts';
+import { sealRecord } from '../journal/envelope.ts';
+import type { Split } from '../journal/ledger.ts';
+import type { Digest, EndRecord, Join, JournalRecord } from '../journal/record.ts';
+import { type Log, LogConflict, type LogEntry, LogUnavailable } from '../log/log.ts';
+import { type Clock, sleep, systemClock } from './clock.ts';
+import type { Effect, Event, TimerName } from './event.ts';
+import { Follower, type Step } from './follower.ts';
+import { step } from './machine.ts';
+import { decodeMessage, encodeMessage, type Sums, type Tag, tagOf } from './messages.ts';
+import type { Shard } from './shard.ts';
+import { initialState, type MachineOptions, type MachineState } from './state.ts';
+
+export interface ProbeRequest {
+  readonly round: number;
+  readonly slot: number;
+  readonly count: number;
+  readonly roundChain: Uint8Array;
+}
+
+export interface Probed {
+  /** One per probe, 0 where it abstains. */
+  readonly bytes: Uint8Array;
+  readonly lossSum: number;
+  readonly lossCount: number;
+}
+
+export interface EvaluateRequest {
+  readonly round: number;
+  readonly splits: readonly Split[];
+  readonly shard: Shard;
+}
+
+/**
+ * One replica's state and what evaluates it. Calls are carried out one after the other, in the order they are made. A
+ * rejection ends the member with that error.
+ */
+export interface EnginePort {
+  /** Applies the record that follows the ones before. */
+  commit(record: JournalRecord, body: Uint8Array): Promise<void>;
+  /** Back to the state after the first `records` records. */
+  rewind(records: number): Promise<void>;
+  /** Back to before the first record, from the base and nothing that could be wrong by now. */
+  rebuild(): Promise<void>;
+  /** Null when `signal` aborted it; the state is as before in any case. */
+  probe(request: ProbeRequest, signal: AbortSignal): Promise<Probed | null>;
+  evaluate(request: EvaluateRequest, signal: AbortSignal): Promise<readonly Sums[] | null>;
+  digest(): Promise<Digest>;
+}
+
+export interface MemberPorts {
+  readonly log: Log;
+  /** Its `self` is the member's id. */
+  readonly bus: Bus;
+  readonly engine: EnginePort;
+  readonly clock?: Clock;
+  /** Sees every step, for metrics and views. */
+  readonly onStep?: (event: Event, effects: readonly Effect[], state: MachineState) => void;
+  /** In place of the machine; for experiments. */
+  readonly step?: typeof step;
+}
+
+export type Outcome =
+  | { readonly type: 'left'; readonly released: boolean }
+  | { readonly type: 'finished'; readonly record: EndRecord; readonly own: Digest | null };
+
+const PAUSE = 250;
+
+/** Runs one member over real ports: all events go through one queue, one at a time, into the machine. */
+export class MemberDriver {
+  /** Ends with the member; rejects on an error of its engine, and when the log is full or speaks an unknown version. */
+  readonly done: Promise<Outcome>;
+  readonly #ports: MemberPorts;
+  readonly #clock: Clock;
+  readonly #step: typeof step;
+  readonly #finish: PromiseWithResolvers<Outcome> = Promise.withResolvers();
+  readonly #ended = new AbortController();
+  readonly #queue: Event[] = [];
+  readonly #timers = new Map<TimerName, { cancel: () => void }>();
+  #pumping = false;
+  #state: MachineState;
+  #follower: Follower;
+  #work = new AbortController();
+  #digest: { readonly tag: Tag; readonly value: Promise<Digest> } | null = null;
+  #rebuild = false;
+
+  constructor(self: Join, ports: MemberPorts, options: Partial<MachineOptions> = {}) {
+    this.#ports = ports;
+    this.#clock = ports.clock ?? systemClock;
+    this.#step = ports.step ?? step;
+    this.#state = initialState(self, options);
+    this.#follower = new Follower(ports.log, this.#clock);
+    this.done = this.#finish.promise;
+    ports.bus.onMessage((from, data) => {
+      const message = decodeMessage(data);
+      if (message !== null) this.#post({ type: 'message', from, message });
+    });
+    this.#follow().catch((error: unknown) => this.#fail(error));
+  }
+
+  get state(): MachineState {
+    return this.#state;
+  }
+
+  /** Asks the member to leave the run; `done` follows within `leaveWithin`. */
+  leave(): void {
+    this.#post({ type: 'leave' });
+  }
+
+  /** Asks for the run to end as it stands. */
+  cancel(): void {
+    this.#post({ type: 'cancel' });
+  }
+
+  /** Stops at once and says nothing to anybody. */
+  abort(reason: Error): void {
+    this.#fail(reason);
+  }
+
+  #post(event: Event): void {
+    if (this.#ended.signal.aborted) return;
+    this.#queue.push(event);
+    if (this.#pumping) return;
+    this.#pumping = true;
+    try {
+      for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
+        const { state, effects } = this.#step(this.#state, next, this.#clock.now());
+        this.#state = state;
+        this.#ports.onStep?.(next, effects, state);
+        for (const effect of effects) this.#perform(effect);
+      }
+    } catch (error) {
+      this.#fail(error);
+    } finally {
+      this.#pumping = false;
+    }
+  }
+
+  #perform(effect: Effect): void {
+    const { bus, engine } = this.#ports;
+    switch (effect.type) {
+      case 'probe':
+        this.#ask(engine.probe(effect, this.#work.signal), (result) =>
+          result === null ? null : { ...result, type: 'probed', tag: effect.tag, slot: effect.slot },
+        );
+        break;
+      case 'evaluate':
+        this.#ask(engine.evaluate(effect, this.#work.signal), (sums) =>
+          sums === null ? null : { type: 'evaluated', tag: effect.tag, slot: effect.slot, sums },
+        );
+        break;
+      case 'digest':
+        this.#ask(this.#digestOf(effect.tag), (digest) => ({ type: 'digested', tag: effect.tag, digest }));
+        break;
+      case 'abandon':
+        this.#abandon();
+        break;
+      case 'append':
+        this.#append(effect);
+        break;
+      case 'send':
+        bus.send(effect.to, encodeMessage(effect.message));
+        break;
+      case 'broadcast':
+        bus.broadcast(encodeMessage(effect.message));
+        break;
+      case 'setTimer':
+        this.#setTimer(effect.name, effect.ms);
+        break;
+      case 'cancelTimer':
+        this.#cancelTimer(effect.name);
+        break;
+      case 'resync':
+        this.#follower.resync();
+        break;
+      case 'diverged':
+        this.#rebuild = true;
+        break;
+      case 'left':
+      case 'finished':
+        this.#stop();
+        this.#finish.resolve(effect);
+    }
+  }
+
+  #ask<T>(answer: Promise<T>, event: (value: T) => Event | null): void {
+    answer.then(
+      (value) => {
+        const made = event(value);
+        if (made !== null) this.#post(made);
+      },
+      (error: unknown) => this.#fail(error),
+    );
+  }
+
+  #digestOf(tag: Tag): Promise<Digest> {
+    if (this.#digest?.tag !== tag) this.#digest = { tag, value: this.#ports.engine.digest() };
+    return this.#digest.value;
+  }
+
+  #append({ record, ledger, expectedLast }: Effect & { type: 'append' }): void {
+    const data = sealRecord(ledger, record);
+    const id = createHash('sha256').update(data).digest('base64url').slice(0, 22);
+    this.#ports.log.append(data, { expectedLast, id }).then(
+      () => this.#post({ type: 'appended', expectedLast }),
+      (error: unknown) => {
+        if (error instanceof LogConflict) this.#post({ type: 'conflict', expectedLast });
+        else if (error instanceof LogUnavailable) this.#post({ type: 'unavailable', expectedLast });
+        else this.#fail(error);
+      },
+    );
+  }
+
+  #setTimer(name: TimerName, ms: number): void {
+    this.#cancelTimer(name);
+    // A timer that was replaced may have fired already and wait in the queue's way: only the last one counts.
+    const timer = {
+      cancel: this.#clock.setTimer(ms, () => {
+        if (this.#timers.get(name) !== timer) return;
+        this.#timers.delete(name);
+        this.#post({ type: 'timer', name });
+      }),
+    };
+    this.#timers.set(name, timer);
+  }
+
+  #cancelTimer(name: TimerName): void {
+    this.#timers.get(name)?.cancel();
+    this.#timers.delete(name);
+  }
+
+  #abandon(): void {
+    this.#work.abort();
+    this.#work = new AbortController();
+  }
+
+  async #follow(): Promise<void> {
+    const { signal } = this.#ended;
+    this.#post({ type: 'started', last: await this.#last() });
+    while (!signal.aborted) {
+      for await (const next of this.#follower.steps(signal)) {
+        await this.#take(next);
+        if (this.#rebuild) break;
+      }
+      if (!this.#rebuild) continue;
+      this.#rebuild = false;
+      this.#abandon();
+      await this.#ports.engine.rebuild();
+      this.#digest = null;
+      this.#follower = new Follower(this.#ports.log, this.#clock);
+      this.#post({ type: 'rebuilding', last: await this.#last() });
+    }
+  }
+
+  /** Moves the state, then tells the machine. */
+  async #take(next: Step): Promise<void> {
+    const { engine } = this.#ports;
+    if (next.type === 'ignored') {
+      this.#post({ type: 'ignored', seq: next.seq });
+      return;
+    }
+    if (next.type === 'rewound') {
+      this.#abandon();
+      await engine.rewind(next.ledger.records);
+      this.#digest = null;
+      this.#post({ type: 'truncated', seq: next.seq, ledger: next.ledger });
+      return;
+    }
+    const { seq, record, body, before, ledger } = next;
+    const moves = before.round !== ledger.round;
+    if (moves) this.#abandon();
+    const own = await this.#ownDigest(record, next);
+    await engine.commit(record, body);
+    if (moves) this.#digest = null;
+    this.#post({ type: 'entry', seq, record, ledger, own });
+  }
+
+  /** Of the state that the record speaks of: the one that it finds. */
+  async #ownDigest(record: JournalRecord, { before }: Step & { type: 'record' }): Promise<Digest | null> {
+    const speaks =
+      (record.kind === 'round' && record.digest !== null) ||
+      (record.kind === 'checkpoint' && record.round === before.round) ||
+      record.kind === 'end';
+    return speaks ? this.#digestOf(tagOf(before.roundChain)) : null;
+  }
+
+  /** The log's last sequence, once it answers. */
+  async #last(): Promise<number> {
+    const { signal } = this.#ended;
+    for (let pause = PAUSE; ; pause = Math.min(2 * pause, 16 * PAUSE)) {
+      try {
+        const last: LogEntry | null = await this.#ports.log.last();
+        return last?.seq ?? 0;
+      } catch (error) {
+        if (!(error instanceof LogUnavailable) || signal.aborted) throw error;
+        await sleep(this.#clock, pause, signal);
+      }
+    }
+  }
+
+  #fail(error: unknown): void {
+    this.#stop();
+    this.#finish.reject(error);
+  }
+
+  #stop(): void {
+    this.#ended.abort();
+    this.#work.abort();
+    this.#queue.length = 0;
+    for (const { cancel } of this.#timers.values()) cancel();
+    this.#timers.clear();
+  }
+}
