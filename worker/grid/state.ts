@@ -199,6 +199,11 @@ export class State extends Grid {
     new Float32Array(this.memory.buffer, offset + 4 * size, padded - size).fill(0);
   }
 
+  /** Threads at work, the caller's included: those asked for, once they have started. */
+  get threads(): number {
+    return this.#pool?.threads ?? 1;
+  }
+
   /** Ends the state's threads. The memory stays usable from this thread. */
   async close(): Promise<void> {
     await this.#pool?.close();

@@ -31,6 +31,11 @@ export class ThreadPool {
     });
   }
 
+  /** Threads that would share a dispatch now, the caller's included. */
+  get threads(): number {
+    return this.#control.admit() + 1;
+  }
+
   /** Blocks until all tasks are done. Threads that have not started yet are not waited for. */
   run(tasks: readonly Task[]): number {
     let max = 0;
