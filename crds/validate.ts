@@ -1,5 +1,5 @@
 /** Reads job files: YAML, then the schema and rules of the CRD, with the place of every mistake. */
-import { type Document, isScalar, LineCounter, parseAllDocuments, visit } from 'yaml';
+import { type Document, isPair, isScalar, isSeq, LineCounter, parseAllDocuments, visit } from 'yaml';
 import { check, type Mistake } from './check.ts';
 import { API_VERSION, type FineTuneJob, KIND } from './job.ts';
 import { override, pathParts } from './override.ts';
@@ -103,11 +103,11 @@ export function checkJob(value: unknown, old?: unknown): Mistake[] {
 function ambiguous(document: Document.Parsed, lines: LineCounter): PlacedMistake[] {
   const found: PlacedMistake[] = [];
   visit(document, {
-    Scalar(key, node) {
-      if (node.type !== 'PLAIN' || !/^(y|n|yes|no|on|off)$/i.test(String(node.source))) return;
-      if (key === 'key') return;
+    Scalar(key, node, parents) {
+      if (key === 'key' || node.type !== 'PLAIN' || !/^(y|n|yes|no|on|off)$/i.test(String(node.source)))
+        return;
       found.push({
-        path: '',
+        path: pathTo([...parents, node]),
         message: `${node.source} is a text to some YAML readers and true or false to others`,
         allowed: `'${node.source}' in quotes, or true or false`,
         ...at(lines, node.range?.[0] ?? 0),
@@ -115,6 +115,16 @@ function ambiguous(document: Document.Parsed, lines: LineCounter): PlacedMistake
     },
   });
   return found;
+}
+
+/** The path of the last of a chain of nodes, each of which holds the next. */
+function pathTo(chain: readonly unknown[]): string {
+  let path = '';
+  for (const [i, node] of chain.entries()) {
+    if (isSeq(node)) path += `[${node.items.indexOf(chain[i + 1])}]`;
+    if (isPair(node)) path += `${path === '' ? '' : '.'}${isScalar(node.key) ? node.key.value : node.key}`;
+  }
+  return path;
 }
 
 /** Where a path stands in the file, or else the nearest field around it that does. */
