@@ -1,0 +1,136 @@
+import { dirname, join } from 'node:path';
+import { cacheFolder, resolveModel } from '../worker/data/cache.ts';
+import { readArtifact } from '../worker/engine/artifact.ts';
+import { decodeBasis } from '../worker/engine/basis-file.ts';
+import type { OpenedReplica } from '../worker/engine/open.ts';
+import { checkGenesis, openReplica } from '../worker/engine/open.ts';
+import { OnebyteError } from '../worker/errors.ts';
+import { type JournalEntry, type JournalOutcome, readJournal } from '../worker/journal/file.ts';
+import { parseJob } from '../worker/journal/job-text.ts';
+import type { Digest, GenesisRecord } from '../worker/journal/record.ts';
+import { type ModelFolder, openModelFolder } from '../worker/model/folder.ts';
+
+export interface ReplayOptions {
+  /** Model folder; by default the journal's job says where it is, and the cache has it. */
+  readonly model?: string;
+  /** Rounds to apply; by default all. */
+  readonly to?: number;
+  readonly log?: (line: string) => void;
+}
+
+/** A digest in the journal that the rebuilt state does not have. */
+export interface Mismatch {
+  readonly round: number;
+  readonly expected: Digest;
+  readonly found: Digest;
+}
+
+export interface Replayed {
+  readonly replica: OpenedReplica['replica'];
+  readonly plan: OpenedReplica['plan'];
+  readonly folder: ModelFolder;
+  readonly genesis: GenesisRecord;
+  readonly outcome: JournalOutcome;
+  readonly records: number;
+  /** Digests compared, the start state's included. */
+  readonly compared: number;
+  readonly mismatch: Mismatch | null;
+  readonly digest: Digest;
+  /** Seconds to apply the records, once model and artifacts were loaded. */
+  readonly seconds: number;
+}
+
+/** Rebuilds the state of a run from its journal and the base model, and holds it to every digest on the way. */
+export async function replay(path: string, options: ReplayOptions): Promise<Replayed> {
+  const { entries, outcome } = readAll(path);
+  const genesis = entries[0]?.record;
+  if (genesis?.kind !== 'genesis')
+    throw new OnebyteError('JOURNAL_CORRUPT', `${path} holds no whole record`, { field: path });
+  const { job } = parseJob(genesis.job);
+  const dir =
+    options.model ??
+    (await resolveModel(job.model, { folder: dirname(path), ...(options.log ? { log: options.log } : {}) }));
+  const folder = await openModelFolder(dir);
+  const artifacts = [join(dirname(path), 'artifacts'), join(cacheFolder(), 'artifacts')];
+  const basis = genesis.artifacts.find(({ name }) => name === 'basis');
+  const opened = openReplica(
+    folder.model,
+    job,
+    basis ? decodeBasis(await readArtifact(basis, artifacts)) : null,
+  );
+  checkGenesis(genesis, folder, opened.replica);
+  const started = performance.now();
+  const { records, compared, mismatch } = applyAll(
+    opened.replica,
+    entries,
+    options.to ?? Number.POSITIVE_INFINITY,
+  );
+  const digest = opened.replica.digest();
+  const seconds = (performance.now() - started) / 1000;
+  const { replica, plan } = opened;
+  return {
+    replica,
+    plan,
+    folder,
+    genesis,
+    outcome,
+    records,
+    compared: compared + 1,
+    mismatch,
+    digest,
+    seconds,
+  };
+}
+
+function readAll(path: string): { entries: JournalEntry[]; outcome: JournalOutcome } {
+  const entries: JournalEntry[] = [];
+  const reader = readJournal(path);
+  for (;;) {
+    const next = reader.next();
+    if (next.done) return { entries, outcome: next.value };
+    entries.push(next.value);
+  }
+}
+
+/** Applies records up to `to` rounds; stops at the first digest that is not met. */
+function applyAll(replica: OpenedReplica['replica'], entries: readonly JournalEntry[], to: number) {
+  let compared = 0;
+  let held: JournalEntry[] = [];
+  const flush = () => {
+    replica.commitAll(held);
+    held = [];
+  };
+  for (const entry of entries) {
+    const { record } = entry;
+    if (record.kind === 'round' && entry.ledger.totals.rounds > to) break;
+    const claimed = digestOf(entry);
+    if (claimed !== null) {
+      flush();
+      compared++;
+      const found = replica.digest();
+      if (found !== claimed.digest)
+        return {
+          records: replica.records,
+          compared,
+          mismatch: { round: claimed.round, expected: claimed.digest, found },
+        };
+    }
+    held.push(entry);
+  }
+  flush();
+  return { records: replica.records, compared, mismatch: null };
+}
+
+/** The digest that a record gives of the state it finds. */
+function digestOf({ record, ledger }: JournalEntry): { round: number; digest: Digest } | null {
+  switch (record.kind) {
+    case 'round':
+      return record.digest === null ? null : { round: record.round, digest: record.digest };
+    case 'checkpoint':
+      return record.round === ledger.round ? { round: record.round, digest: record.digest } : null;
+    case 'end':
+      return { round: record.round, digest: record.digest };
+    default:
+      return null;
+  }
+}

@@ -1,0 +1,42 @@
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { OnebyteError } from '../errors.ts';
+import type { ArtifactReference } from '../journal/record.ts';
+
+/** Reads an artifact from the first folder that has it, by its digest. @throws OnebyteError ARTIFACT_MISSING, DIGEST_MISMATCH */
+export async function readArtifact(
+  artifact: ArtifactReference,
+  folders: readonly string[],
+): Promise<Uint8Array> {
+  const path = folders
+    .map((folder) => join(folder, artifact.digest))
+    .find((candidate) => existsSync(candidate));
+  if (path === undefined) {
+    throw new OnebyteError(
+      'ARTIFACT_MISSING',
+      `the run's ${artifact.name} ${artifact.digest} is in none of: ${folders.join(', ')}`,
+      {
+        field: artifact.name,
+        remedy: "copy it from the run's folder, artifacts/, to one of these",
+      },
+    );
+  }
+  const bytes = await readFile(path);
+  const found = createHash('sha256').update(bytes).digest('hex');
+  if (found !== artifact.digest)
+    throw new OnebyteError('DIGEST_MISMATCH', `${path} has the digest ${found}`, { field: artifact.name });
+  return bytes;
+}
+
+/** Puts an artifact into a folder under its digest, whole or not at all. */
+export async function writeArtifact(bytes: Uint8Array, folder: string): Promise<string> {
+  const digest = createHash('sha256').update(bytes).digest('hex');
+  const path = join(folder, digest);
+  await mkdir(dirname(path), { recursive: true });
+  const staging = `${path}.${process.pid}.tmp`;
+  await writeFile(staging, bytes);
+  await rename(staging, path);
+  return digest;
+}
