@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { cosine, mergeProduct, type Product, productMax } from '../../worker/grid/doubles.ts';
+import { cosine, mergeProduct, type Product, productFits, productMax } from '../../worker/grid/doubles.ts';
 
 test('the cosine is within 3e-16 of the built-in one', () => {
   fc.assert(
@@ -86,6 +86,25 @@ test('a merge is exact: whole quanta, halves to even, whatever the order of stor
   );
 });
 
+test('what leaves the exact range is known before the merge, for factors and wide rows too', () => {
+  const wide = fc.record({
+    v: fc.array(fc.integer({ min: -(2 ** 23), max: 2 ** 23 }), { minLength: 2, maxLength: 2 }),
+    factor: fc.constantFrom(0.25, 1, 2, 3),
+    exponentV: fc.integer({ min: -24, max: 4 }),
+    c: fc.integer({ min: -(2 ** 10), max: 2 ** 10 }),
+  });
+  fc.assert(
+    fc.property(wide, ({ v, factor, exponentV, c }) => {
+      const w = Float32Array.of(2 ** 22, -5);
+      const product = { w, exponentW: 0, c: Float32Array.of(c), exponentC: 0, v: Float64Array.from(v) };
+      const whole = { ...product, exponentV, factor, out: 1, rank: 1, in: 2 };
+      assert.equal(productFits(whole), productMax(whole) <= 2 ** 24);
+      if (productFits(whole)) assert.equal(mergeProduct(whole), Math.max(...w.map(Math.abs)));
+      else assert.throws(() => mergeProduct(whole), { code: 'INTERNAL' });
+    }),
+  );
+});
+
 test('merging the negative gives the old bits back', () => {
   fc.assert(
     fc.property(products, (product) => {
@@ -107,6 +126,7 @@ test('a merge that would leave the exact range is refused and changes nothing', 
     v: Int8Array.of(1, 1),
     exponentV: 0,
   };
+  assert.equal(productFits({ ...product, out: 1, rank: 1, in: 2 }), false);
   assert.throws(() => mergeProduct({ ...product, out: 1, rank: 1, in: 2 }), { code: 'INTERNAL' });
   assert.deepEqual(w, Float32Array.of(1, 2 ** 24));
   assert.throws(() => mergeProduct({ ...product, out: 2, rank: 1, in: 2 }), { code: 'INTERNAL' });

@@ -112,18 +112,22 @@ export function productMax(product: Product): number {
   return max;
 }
 
+/** Whether every result stays within the 2**24 quanta that are exact; where not, coarsen w before merging. */
+export function productFits(product: Product): boolean {
+  return productBound(product) <= EXACT_QUANTA || productMax(product) <= EXACT_QUANTA;
+}
+
 /**
  * Merges the product into `w` in place: every element becomes w + round-half-even(C V / q_W) q_W, exactly. Merging
  * with -C afterwards gives the old bits.
  * @returns the largest result, in quanta: call `settle` of w's store
- * @throws OnebyteError INTERNAL when a result is beyond 2**24 quanta, and then leaves w as it was (ask `productMax`
- *   first, and coarsen)
+ * @throws OnebyteError INTERNAL when a result is beyond 2**24 quanta, and then leaves w as it was (see
+ *   `productFits`)
  */
 export function mergeProduct(product: Product): number {
   const { w, out, transposed } = product;
   const quantum = powerOfTwo(product.exponentW);
-  if (productBound(product) > EXACT_QUANTA && productMax(product) > EXACT_QUANTA)
-    throw new OnebyteError('INTERNAL', 'a merge leaves the grid of its weights');
+  if (!productFits(product)) throw new OnebyteError('INTERNAL', 'a merge leaves the grid of its weights');
   let max = 0;
   mergedRows(product, (o, quanta) => {
     const [start, stride] = transposed ? [o, out] : [o * product.in, 1];
