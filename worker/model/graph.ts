@@ -91,5 +91,11 @@ export interface GraphOptions {
   readonly moments?: readonly string[];
 }
 
+/**
+ * Rows (probes * examples) that one call should hold on a CPU: larger calls leave the cache, smaller ones leave
+ * cores waiting. From `bench/graph.ts`; two or four probes a call beat one.
+ */
+export const ROWS_PER_CALL = 32;
+
 /** Rows are fed once: [examples, ...]. The graph itself spreads them over the probes, as late as it can. */
 export type GraphBuilder = (options: GraphOptions) => BuiltGraph;

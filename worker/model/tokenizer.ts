@@ -29,21 +29,18 @@ function invalid(message: string, cause?: unknown): never {
  * @throws {OnebyteError} MODEL_CONFIG_INVALID
  */
 export function openTokenizer(json: object, config: object): TextTokenizer {
+  const whole = { ...ABSENT, ...json, truncation: null, padding: null };
   let tokenizer: Tokenizer;
+  let closing: number[];
   try {
-    tokenizer = new Tokenizer({ ...json, truncation: null, padding: null }, config);
+    tokenizer = new Tokenizer(whole, config);
+    closing = closingTokens(tokenizer);
   } catch (cause) {
     invalid('is of no known kind', cause);
   }
-  const vocabulary = tokenizer.get_vocab(true);
-  if (vocabulary.size === 0) invalid('has an empty vocabulary');
-  let highest = 0;
-  for (const id of vocabulary.values()) highest = Math.max(highest, id);
-  const wrapped = tokenizer.encode('');
-  // What stands after the text: [SEP] of BERT. Kept when the text is cut.
-  const inner =
-    tokenizer.encode('a').ids.length - tokenizer.encode('a', { add_special_tokens: false }).ids.length;
-  const closing = inner > 1 ? wrapped.ids.slice(Math.ceil(inner / 2)) : [];
+  let highest = -1;
+  for (const id of tokenizer.get_vocab(true).values()) highest = Math.max(highest, id);
+  if (highest < 0) invalid('has an empty vocabulary');
   return {
     padId: tokenizer.token_to_id(padToken(config)) ?? 0,
     vocabulary: highest + 1,
@@ -54,6 +51,25 @@ export function openTokenizer(json: object, config: object): TextTokenizer {
       return { ids: Int32Array.from(kept.slice(0, maxTokens)), truncated: true };
     },
   };
+}
+
+/** What a tokenizer.json may leave out, and the library asks for. */
+const ABSENT = {
+  added_tokens: [],
+  normalizer: null,
+  pre_tokenizer: null,
+  post_processor: null,
+  decoder: null,
+};
+
+/** The special tokens that stand after a text, such as [SEP] of BERT: kept when the text is cut. */
+function closingTokens(tokenizer: Tokenizer): number[] {
+  const plain: number[] = tokenizer.encode('a', { add_special_tokens: false }).ids;
+  const ids: number[] = tokenizer.encode('a').ids;
+  for (let start = 0; start + plain.length <= ids.length; start++) {
+    if (plain.every((id, i) => ids[start + i] === id)) return ids.slice(start + plain.length);
+  }
+  return [];
 }
 
 function padToken(config: object): string {
