@@ -1,0 +1,80 @@
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { OnebyteError } from '../../errors.ts';
+import type { BuiltGraph } from '../../model/graph.ts';
+
+/** What a graph is fed: memory and dims. The memory is read where it lies, also when it is shared. */
+export interface Feed {
+  readonly data: Float32Array | Int32Array;
+  readonly dims: readonly number[];
+}
+
+export interface SessionOptions {
+  /** Threads of the forward pass. */
+  readonly threads: number;
+}
+
+/** A graph that is ready to run. */
+export class Session {
+  readonly inputs: ReadonlySet<string>;
+  readonly #session: InferenceSession;
+  /** The runtime may read frozen weights where they lie for as long as it lives. */
+  readonly #graph: BuiltGraph;
+
+  private constructor(session: InferenceSession, graph: BuiltGraph) {
+    this.#session = session;
+    this.#graph = graph;
+    this.inputs = new Set(graph.inputs.map(({ name }) => name));
+  }
+
+  /** @throws OnebyteError ENGINE_FAILED when the runtime refuses the graph, or there is no memory for it */
+  static async open(graph: BuiltGraph, { threads }: SessionOptions): Promise<Session> {
+    try {
+      const session = await InferenceSession.create(graph.bytes, {
+        externalData: [...graph.external],
+        executionProviders: ['cpu'],
+        intraOpNumThreads: threads,
+        interOpNumThreads: 1,
+        logSeverityLevel: 3,
+      });
+      return new Session(session, graph);
+    } catch (cause) {
+      throw failure('ONNX Runtime cannot load the model', cause);
+    }
+  }
+
+  /** First output of the graph, by whatever name. */
+  get output(): string {
+    return this.#graph.outputs[0]!.name;
+  }
+
+  /**
+   * Runs the graph. Feeds that it has no input for are left out.
+   * @throws OnebyteError ENGINE_FAILED
+   */
+  async run(feeds: Readonly<Record<string, Feed>>): Promise<Readonly<Record<string, Float32Array>>> {
+    const tensors: Record<string, Tensor> = {};
+    for (const [name, { data, dims }] of Object.entries(feeds)) {
+      if (this.inputs.has(name))
+        tensors[name] = new Tensor(data instanceof Int32Array ? 'int32' : 'float32', data, dims);
+    }
+    try {
+      const outputs = await this.#session.run(tensors);
+      return Object.fromEntries(
+        Object.entries(outputs).map(([name, value]) => [name, value.data as Float32Array]),
+      );
+    } catch (cause) {
+      throw failure('a forward pass failed', cause);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#session.release();
+  }
+}
+
+function failure(what: string, cause: unknown): OnebyteError {
+  return new OnebyteError('ENGINE_FAILED', `${what}: ${(cause as Error).message}`, {
+    cause,
+    remedy: 'if memory ran out, use a smaller batch or fewer tokens',
+  });
+}

@@ -1,0 +1,113 @@
+import type { Evaluation } from '../../journal/record.ts';
+import type { Batch } from '../../task/batch.ts';
+import { padBatch } from '../../task/batch.ts';
+import type { Examples } from '../../task/examples.ts';
+import { ActivationCache, Budget } from './cache.ts';
+import type { Feed, Session } from './session.ts';
+
+export type Split = Evaluation['split'];
+export const SPLITS: readonly Split[] = ['train', 'validation', 'test'];
+
+export interface SourceOptions {
+  readonly examples: Readonly<Record<Split, Examples>>;
+  readonly padId: number;
+  /** Numbers per token (hidden states) or per example (pooled features). */
+  readonly width: number;
+  readonly memoryBudgetBytes: number;
+}
+
+/** Feeds a graph that starts at token ids, at a layer, or at pooled features with chunks of rows. */
+export class RowSource {
+  readonly #options: SourceOptions;
+  /** Computes what is frozen; null where nothing is and rows are fed as they are. */
+  readonly #frozen: Session | null;
+  /** `hidden`: per token. `pooled`: per example. */
+  readonly #kind: 'ids' | 'hidden' | 'pooled';
+  readonly #caches: Readonly<Record<Split, ActivationCache>>;
+
+  constructor(options: SourceOptions, kind: 'ids' | 'hidden' | 'pooled', frozen: Session | null) {
+    this.#options = options;
+    this.#kind = kind;
+    this.#frozen = frozen;
+    const { memoryBudgetBytes } = options;
+    // Training rows are read every round, so what they can use is not given to the other splits.
+    const training = Math.min(memoryBudgetBytes, this.#bytesOf(options.examples.train));
+    const others = new Budget(memoryBudgetBytes - training);
+    this.#caches = {
+      train: new ActivationCache(new Budget(training)),
+      validation: new ActivationCache(others),
+      test: new ActivationCache(others),
+    };
+  }
+
+  #bytesOf({ ids }: Examples): number {
+    if (this.#kind === 'ids') return 0;
+    const units = this.#kind === 'pooled' ? ids.length : ids.reduce((sum, row) => sum + row.length, 0);
+    return units * this.#options.width * 4;
+  }
+
+  /** Rows cached of a split. */
+  cached(split: Split): number {
+    return this.#caches[split].size;
+  }
+
+  /** Feeds for one chunk of rows, without what is trained. The frozen part is computed for rows that are not cached. */
+  async feeds(split: Split, rows: ArrayLike<number>): Promise<Record<string, Feed>> {
+    const batch = padBatch(this.#options.examples[split], rows, this.#options.padId);
+    const { count, tokens } = batch;
+    const feeds = {
+      attention_mask: { data: batch.mask, dims: [count, tokens] },
+      labels: { data: batch.labels, dims: [count] },
+    };
+    if (this.#frozen === null) return { ...feeds, input_ids: { data: batch.ids, dims: [count, tokens] } };
+    const data = await this.#activations(this.#frozen, split, rows, batch);
+    const { width } = this.#options;
+    const dims = this.#kind === 'pooled' ? [count, width] : [count, tokens, width];
+    return { ...feeds, [this.#kind]: { data, dims } };
+  }
+
+  /** Padded like the batch; what lies in the padding is zero, and masked. */
+  async #activations(
+    frozen: Session,
+    split: Split,
+    rows: ArrayLike<number>,
+    batch: Batch,
+  ): Promise<Float32Array> {
+    const { width, examples } = this.#options;
+    const cache = this.#caches[split];
+    const stride = this.#kind === 'pooled' ? width : batch.tokens * width;
+    const length = (i: number) =>
+      this.#kind === 'pooled' ? width : examples[split].ids[rows[i]!]!.length * width;
+    const data = new Float32Array(rows.length * stride);
+    const missing: number[] = [];
+    for (let i = 0; i < rows.length; i++) {
+      const known = cache.get(rows[i]!);
+      if (known) data.set(known, i * stride);
+      else missing.push(i);
+    }
+    if (missing.length === 0) return data;
+    const part = padBatch(
+      examples[split],
+      missing.map((i) => rows[i]!),
+      this.#options.padId,
+    );
+    const dims = [part.count, part.tokens];
+    const outputs = await frozen.run({
+      input_ids: { data: part.ids, dims },
+      attention_mask: { data: part.mask, dims },
+    });
+    const computed = outputs[frozen.output]!;
+    const from = this.#kind === 'pooled' ? width : part.tokens * width;
+    for (const [k, i] of missing.entries()) {
+      const values = computed.subarray(k * from, k * from + length(i));
+      data.set(values, i * stride);
+      cache.put(rows[i]!, values);
+    }
+    return data;
+  }
+
+  async close(): Promise<void> {
+    for (const cache of Object.values(this.#caches)) cache.clear();
+    await this.#frozen?.close();
+  }
+}

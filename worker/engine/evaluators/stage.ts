@@ -1,0 +1,145 @@
+import type { State } from '../../grid/state.ts';
+import type { JobSpec } from '../../journal/job.ts';
+import type { Model } from '../../model/family.ts';
+import type { ModelFolder } from '../../model/folder.ts';
+import type { Adapters, GraphFrom, GraphOptions } from '../../model/graph.ts';
+import type { TensorView, Weights } from '../../model/tensor.ts';
+import type { Examples } from '../../task/examples.ts';
+import type { Basis } from '../basis.ts';
+import { basisFloats } from '../basis.ts';
+import { type EnginePlan, type EngineStage, HEAD_BIAS, HEAD_WEIGHT } from '../plan.ts';
+import { epochBasis } from '../stages.ts';
+import { GroupedRunner, groupedScratchBytes } from './grouped.ts';
+import { InPlaceRunner } from './inplace.ts';
+import type { Chunking, Runner } from './runner.ts';
+import { Session } from './session.ts';
+import { RowSource, type Split } from './source.ts';
+
+export interface StageOptions {
+  readonly job: JobSpec;
+  readonly folder: ModelFolder;
+  readonly state: State;
+  readonly plan: EnginePlan;
+  readonly basis: Basis | null;
+  readonly examples: Readonly<Record<Split, Examples>>;
+  readonly threads: number;
+  readonly memoryBudgetBytes: number;
+  readonly chunking: Chunking;
+}
+
+/** Scratch memory that a plan's stages need of the state (`StateOptions.scratchBytes`). */
+export function scratchBytes(plan: EnginePlan): number {
+  const size = (index: number) => plan.tensors[index]!.shape.reduce((a, b) => a * b, 1);
+  return Math.max(
+    ...plan.stages.map(({ scope, perturbed }) =>
+      scope.type === 'full' ? 0 : groupedScratchBytes(perturbed.map(size)),
+    ),
+  );
+}
+
+/** Builds the sessions of a stage over the state as it is now. */
+export async function openStage(options: StageOptions, index: number, epoch: number): Promise<Runner> {
+  const stage = options.plan.stages[index]!;
+  options.state.freeScratch();
+  const frozenHead = !stage.perturbed.includes(HEAD_WEIGHT);
+  const { state, plan, job, folder, threads } = options;
+  const labels = job.task.labels.length;
+  const base = { pooling: job.task.pooling, weights: weightsOf(state, plan, folder.model), labels };
+  const head = frozenHead
+    ? { weight: tensorView(state, HEAD_WEIGHT), bias: tensorView(state, HEAD_BIAS) }
+    : undefined;
+  const from = startOf(stage, folder.model);
+  const source = await openSource(options, from, base);
+  const graph: Omit<GraphOptions, 'hidden'> = { ...base, from, to: 'loss', ...(head && { head }) };
+  const common = {
+    state,
+    source,
+    examples: options.examples,
+    radius: stage.estimator.radius,
+    chunking: options.chunking,
+  };
+  if (stage.scope.type === 'full') {
+    const inputs = new Set(stage.weights.map((i) => plan.tensors[i]!.name));
+    const session = await Session.open(folder.model.graph({ ...graph, inputs }), { threads });
+    return new InPlaceRunner({ ...common, session, trained: inPlaceInputs(plan, stage) });
+  }
+  const adapters = adaptersOf(options, stage, epoch);
+  const session = await Session.open(folder.model.graph({ ...graph, ...(adapters && { adapters }) }), {
+    threads,
+  });
+  return new GroupedRunner({ ...common, session, trained: groupedInputs(plan, stage) });
+}
+
+function startOf(stage: EngineStage, model: Model): GraphFrom {
+  if (stage.scope.type === 'head') return 'pooled';
+  if (stage.firstLayer === 0) return 'ids';
+  return stage.firstLayer === model.layers ? 'pooled' : stage.firstLayer;
+}
+
+async function openSource(
+  { examples, folder, memoryBudgetBytes, threads }: StageOptions,
+  from: GraphFrom,
+  base: { pooling: 'mean' | 'cls'; weights: Weights; labels: number },
+): Promise<RowSource> {
+  const { model, tokenizer } = folder;
+  const options = { examples, padId: tokenizer.padId, width: model.hidden, memoryBudgetBytes };
+  if (from === 'ids') return new RowSource(options, 'ids', null);
+  const to = from === 'pooled' ? from : { layer: from };
+  const frozen = await Session.open(model.graph({ ...base, from: 'ids', to }), { threads });
+  return new RowSource(options, from === 'pooled' ? 'pooled' : 'hidden', frozen);
+}
+
+function tensorView(state: State, index: number): TensorView {
+  return { dims: state.tensors[index]!.shape, data: state.view(index) };
+}
+
+/** The base model's weights, those in the state as they are there: earlier stages may have moved them. */
+function weightsOf(state: State, plan: EnginePlan, model: Model): Weights {
+  const moved = plan.tensors.flatMap(({ name }, index) => {
+    return plan.starts[index] === 'weight' ? [[name, tensorView(state, index)] as const] : [];
+  });
+  return model.withWeights(new Map(moved));
+}
+
+function adaptersOf({ plan, basis }: StageOptions, stage: EngineStage, epoch: number): Adapters | undefined {
+  const { type, rank, alpha } = stage.scope;
+  const matrices = stage.factors.map(({ matrix }) => matrix.name);
+  if (type === 'lora') return { type, rank, alpha, matrices };
+  if (type !== 'subspace') return undefined;
+  // One array for all matrices of a site, by which the graph knows that they share the work.
+  const sites = new Map<string, TensorView>();
+  const basisOf = epochBasis(plan, stage, basis, epoch);
+  for (const factor of stage.factors) {
+    if (sites.has(factor.site)) continue;
+    sites.set(factor.site, { dims: [rank, factor.matrix.in], data: basisFloats(basisOf(factor)) });
+  }
+  return {
+    type,
+    rank,
+    bases: new Map(stage.factors.map(({ matrix, site }) => [matrix.name, sites.get(site)!])),
+  };
+}
+
+function groupedInputs(plan: EnginePlan, stage: EngineStage): { index: number; input: string }[] {
+  const inputs = new Map<number, string>([
+    [HEAD_WEIGHT, 'head.weight'],
+    [HEAD_BIAS, 'head.bias'],
+  ]);
+  for (const { matrix, a, b, c } of stage.factors) {
+    if (a !== undefined) inputs.set(a, `${matrix.name}.A`);
+    if (b !== undefined) inputs.set(b, `${matrix.name}.B`);
+    if (c !== undefined) inputs.set(c, `${matrix.name}.C`);
+  }
+  return stage.perturbed.map((index) => ({ index, input: inputs.get(index) ?? plan.tensors[index]!.name }));
+}
+
+function inPlaceInputs(
+  plan: EnginePlan,
+  stage: EngineStage,
+): { index: number; input: string; dims: number[] }[] {
+  return stage.perturbed.map((index) => {
+    const { name, shape } = plan.tensors[index]!;
+    const isHead = index === HEAD_WEIGHT || index === HEAD_BIAS;
+    return { index, input: name, dims: isHead ? [1, ...shape] : [...shape] };
+  });
+}
