@@ -44,13 +44,15 @@ export async function download(url: string, target: string, options: DownloadOpt
   for (let failures = 0; ; ) {
     const before = await sizeOf(target);
     try {
-      await attempt(url, target, before, settings);
+      await attempt(url, target, before, settings, () => {
+        spoken = true;
+      });
       return;
     } catch (cause) {
       settings.signal?.throwIfAborted();
       if (cause instanceof OnebyteError) throw cause;
       const grown = (await sizeOf(target)) > before;
-      spoken ||= grown || cause instanceof Busy;
+      spoken ||= cause instanceof Busy;
       if (grown) failures = 0;
       // Nobody there: no second try, another source may have the file.
       if (cause instanceof Refused || !spoken || failures >= settings.retries) {
@@ -67,7 +69,13 @@ export async function download(url: string, target: string, options: DownloadOpt
 
 type Settings = typeof DEFAULTS & DownloadOptions;
 
-async function attempt(url: string, target: string, have: number, settings: Settings): Promise<void> {
+async function attempt(
+  url: string,
+  target: string,
+  have: number,
+  settings: Settings,
+  answered: () => void,
+): Promise<void> {
   const abort = new AbortController();
   const stop = (): void => abort.abort(settings.signal?.reason);
   settings.signal?.addEventListener('abort', stop, { once: true });
@@ -93,6 +101,7 @@ async function attempt(url: string, target: string, have: number, settings: Sett
         ? new Busy(text)
         : new Refused(text);
     }
+    answered();
     const start = resumed ? have : 0;
     const length = Number(response.headers.get('content-length') ?? Number.NaN);
     if (start + length > settings.maxBytes) throw tooLarge(url, settings.maxBytes);

@@ -19,14 +19,34 @@ function parse(text: string, line: () => number, path: string, source: string): 
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    const at = /position (\d+)/.exec(String(cause))?.[1];
-    const place = `line ${line()}, column ${at === undefined ? text.length : Number(at) + 1}`;
+    const place = `line ${line()}, column ${brokenAt(text) + 1}`;
     throw invalid(source, path, place, 'is not JSON', cause);
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw invalid(source, path, `line ${line()}`, 'is not a JSON object with fields');
   }
   return value as Row;
+}
+
+/** Where JSON text breaks: the longest beginning that some text could still make whole. V8 does not always tell. */
+function brokenAt(text: string): number {
+  let [whole, broken] = [0, text.length + 1];
+  while (broken - whole > 1) {
+    const middle = (whole + broken) >> 1;
+    if (canGoOn(text.slice(0, middle))) whole = middle;
+    else broken = middle;
+  }
+  return whole;
+}
+
+function canGoOn(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch (error) {
+    const position = /position (\d+)/.exec(String(error))?.[1];
+    return position === undefined ? /Unexpected end/.test(String(error)) : Number(position) >= text.length;
+  }
 }
 
 async function* linesOf(path: string, broken: (line: number) => Error): AsyncGenerator<string> {
