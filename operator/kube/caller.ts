@@ -34,6 +34,8 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
   readonly timeoutMs?: number;
   readonly attempts?: number;
+  /** Does not wait for other calls to end: for the renewal of a lease. */
+  readonly isUrgent?: boolean;
 }
 
 export interface Call extends CallOptions {
@@ -83,6 +85,7 @@ export class Caller {
     const attempts = call.attempts ?? this.#options.attempts ?? 4;
     for (let attempt = 1; ; attempt++) {
       try {
+        if (call.isUrgent) return await this.#attempt(call, guard);
         return await this.#gate.pass(() => this.#attempt(call, guard), call.signal);
       } catch (error) {
         if (attempt >= attempts || !mayRetry(error, call.isRepeatable)) throw error;

@@ -247,14 +247,11 @@ export class Client {
     options: CallOptions,
     type = 'application/json',
   ): Promise<T> {
-    const { signal, timeoutMs, attempts } = options;
-    const limits = {
-      ...(signal === undefined ? {} : { signal }),
-      ...(timeoutMs === undefined ? {} : { timeoutMs }),
-      ...(attempts === undefined ? {} : { attempts }),
-    };
     const isRepeatable = method === 'PATCH' || method === 'DELETE';
-    return (await this.#caller.call({ ...limits, method, path, body, type, isRepeatable }, this.#guard)) as T;
+    return (await this.#caller.call(
+      { ...options, method, path, body, type, isRepeatable },
+      this.#guard,
+    )) as T;
   }
 }
 

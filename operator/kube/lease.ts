@@ -1,4 +1,4 @@
-import type { Client } from './client.ts';
+import type { CallOptions, Client } from './client.ts';
 import { type Clock, microTime, type Random } from './clock.ts';
 import { AlreadyExists, Conflict, NotFound } from './errors.ts';
 import { type Lease, leases } from './object.ts';
@@ -35,6 +35,9 @@ export class LeadershipLost extends Error {
 
 /** What a leader does, until the signal is aborted; the lease is released only after it has returned. */
 export type Lead = (signal: AbortSignal) => Promise<void>;
+
+// The loop around it tries again; and a busy operator's other calls must not hold up its lease.
+const once = { attempts: 1, isUrgent: true } as const;
 
 type Spec = NonNullable<Lease['spec']>;
 
@@ -167,7 +170,7 @@ export class Elector {
   async #look(timeoutMs: number): Promise<boolean> {
     const { client, namespace, name, identity } = this.#options;
     try {
-      this.#observe(await client.get(leases, { namespace, name }, { timeoutMs, attempts: 1 }));
+      this.#observe(await client.get(leases, { namespace, name }, { timeoutMs, ...once }));
     } catch (error) {
       if (error instanceof NotFound) return false;
       throw error;
@@ -178,7 +181,7 @@ export class Elector {
   /** One try to acquire: undefined when it is ours, else how long the present holder has it at most. */
   async #try(signal: AbortSignal): Promise<number | undefined> {
     const { client, clock, namespace, name, identity, on } = this.#options;
-    const limits = { attempts: 1, timeoutMs: 5_000, signal };
+    const limits = { ...once, timeoutMs: 5_000, signal };
     try {
       const sentAt = clock.monotonic();
       const lease = await client.get(leases, { namespace, name }, limits).catch(async (error: unknown) => {
@@ -198,10 +201,7 @@ export class Elector {
     }
   }
 
-  async #create(
-    limits: { attempts: number; timeoutMs: number; signal: AbortSignal },
-    sentAt: number,
-  ): Promise<undefined> {
+  async #create(limits: CallOptions, sentAt: number): Promise<undefined> {
     const { client, namespace, name } = this.#options;
     const metadata = { namespace, name };
     this.#observe(
@@ -230,7 +230,7 @@ export class Elector {
     const { client, clock } = this.#options;
     const sentAt = clock.monotonic();
     const lease = { ...this.#lease!, spec: { ...this.#lease!.spec, ...change } };
-    this.#observe(await client.update(leases, lease, { timeoutMs, attempts: 1 }));
+    this.#observe(await client.update(leases, lease, { timeoutMs, ...once }));
     this.#renewedAt = sentAt;
   }
 
