@@ -31,8 +31,8 @@ export const BERT_MATRICES = {
  * The graph of BERT (Devlin et al. 2019, post-layer-norm encoder), from any layer to any layer, for ONNX Runtime.
  * Segment ids are 0. Exact: the fused operators compute the erf Gelu, nothing is approximated.
  */
-export function buildBertGraph(config: BertConfig, options: GraphOptions, embed = false): BuiltGraph {
-  const onnx = new OnnxWriter(embed);
+export function buildBertGraph(config: BertConfig, options: GraphOptions): BuiltGraph {
+  const onnx = new OnnxWriter(options.standalone);
   const bert = new BertWriter(config, options, new BlockWriter(onnx, options));
   bert.write();
   return onnx.finish('bert');
@@ -71,8 +71,12 @@ class BertWriter {
   #head(pooled: Hidden): void {
     const { to, labels } = this.#options;
     if (to === 'logits') {
-      const scores = logits(this.#block, pooled, ['logits']);
-      this.#onnx.output('logits', 'float32', [scores.spread ? 'probes' : 1, 'examples', labels!]);
+      const scores = logits(this.#block, pooled);
+      const name = 'logits';
+      if (scores.spread) this.#onnx.node('Identity', [scores.name], { outputs: [name] });
+      else this.#onnx.node('Squeeze', [scores.name, this.#onnx.ints(0)], { outputs: [name] });
+      const dims = ['examples', labels!];
+      this.#onnx.output(name, 'float32', scores.spread ? ['probes', ...dims] : dims);
     } else loss(this.#block, logits(this.#block, pooled), this.#options);
   }
 
@@ -90,7 +94,7 @@ class BertWriter {
   #embeddings(): Hidden {
     const onnx = this.#onnx;
     const weight = (name: string) => this.#block.weight(`embeddings.${name}`);
-    const ids = onnx.input('input_ids', 'int32', ['examples', 'tokens']);
+    const ids = this.#block.integers('input_ids');
     const segments = onnx.node('Sub', [ids, ids]);
     const tables = [weight('word_embeddings.weight'), weight('position_embeddings.weight')];
     const [sum] = onnx.nodes(

@@ -175,7 +175,17 @@ export class BlockWriter {
 
   /** int32 [examples, tokens]. */
   mask(): string {
-    return this.onnx.input('attention_mask', 'int32', ['examples', 'tokens']);
+    return this.integers('attention_mask');
+  }
+
+  /** An int32 input [examples, tokens]; int64 for others in a graph that stands alone. */
+  integers(name: string): string {
+    const dims = ['examples', 'tokens'];
+    if (!this.#options.standalone) return this.onnx.input(name, 'int32', dims);
+    return this.#once(name, () => {
+      const wide = this.onnx.input(name, 'int64', dims);
+      return this.onnx.node('Cast', [wide], { attributes: { to: INT32 } });
+    });
   }
 
   /** The mask once for each probe: int32 [groups * examples, tokens]. */
@@ -216,5 +226,6 @@ function scaled(alpha: number) {
   return { contrib: true, attributes: { transB: 1, alpha: { float: alpha } } } as const;
 }
 
-/** TensorProto.DataType.FLOAT, as the operator Cast wants it. */
+/** Numbers of TensorProto.DataType, as the operator Cast wants them. */
 const FLOAT = 1;
+const INT32 = 6;

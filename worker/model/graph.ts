@@ -1,6 +1,6 @@
 import type { TensorView, Weights } from './tensor.ts';
 
-export type Dtype = 'float32' | 'int32';
+export type Dtype = 'float32' | 'int32' | 'int64';
 
 /**
  * One input or output of a graph. A string in `dims` is a dimension chosen at run time: `examples`, `tokens`,
@@ -38,7 +38,7 @@ export type GraphFrom = 'ids' | number | 'pooled';
  * - `{ layer: k }`: output `hidden_out` [examples, tokens, hidden], the input of layer k (k = layers: the last hidden
  *   state).
  * - `pooled`: output `pooled` [examples, hidden], mean over the unmasked tokens, or the first token.
- * - `logits`: output `logits` [probes, examples, labels].
+ * - `logits`: output `logits` [probes, examples, labels]; [examples, labels] where nothing has a probes axis.
  * - `loss`: input `labels` int32 [examples]; outputs `loss` (cross-entropy, nats) and `correct` (1 or 0), both
  *   float32 [probes, examples].
  *
@@ -89,6 +89,10 @@ export interface GraphOptions {
    * of the batch. Query, key and value of a layer have the same.
    */
   readonly moments?: readonly string[];
+  /**
+   * For a file that other tools open: weights inside the protobuf, ids and mask int64 as those tools expect.
+   */
+  readonly standalone?: boolean;
 }
 
 /**

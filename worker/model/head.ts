@@ -25,15 +25,15 @@ export function pool(block: BlockWriter, x: Hidden, options: GraphOptions): Hidd
   return { name: onnx.node('ReduceSum', [mean, onnx.ints(2)], squeezed), spread: x.spread };
 }
 
-/** pooled [groups, examples, hidden] to logits [probes, examples, labels]; no probes axis if all is frozen. */
-export function logits(block: BlockWriter, pooled: Hidden, outputs?: readonly string[]): Hidden {
+/** pooled [groups, examples, hidden] to logits [probes, examples, labels]; one group if all is frozen. */
+export function logits(block: BlockWriter, pooled: Hidden): Hidden {
   const { onnx } = block;
   const weight = block.headWeight();
   const product = onnx.node('FusedMatMul', [pooled.name, weight.name], {
     contrib: true,
     attributes: { transB: 1 },
   });
-  const name = onnx.node('Add', [product, block.headBias()], outputs === undefined ? {} : { outputs });
+  const name = onnx.node('Add', [product, block.headBias()]);
   return { name, spread: pooled.spread || !weight.frozen };
 }
 

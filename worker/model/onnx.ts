@@ -32,6 +32,7 @@ const CONTRIB = 'com.microsoft';
 const ELEMENT: Record<Port['dtype'], TensorProto_DataType> = {
   float32: TensorProto_DataType.FLOAT,
   int32: TensorProto_DataType.INT32,
+  int64: TensorProto_DataType.INT64,
 };
 
 export type Attribute = number | string | readonly number[] | { readonly float: number };

@@ -1,0 +1,49 @@
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { withLock } from '../tools/lock.ts';
+import { toolCache } from '../tools/tool.ts';
+
+const exec = promisify(execFile);
+
+/** Readers that are not ours: Hugging Face's safetensors, and the ONNX project's own package. */
+const PACKAGES = ['numpy==2.4.6', 'safetensors==0.8.0', 'onnx==1.23.2'];
+
+/** The interpreter of a virtual environment in the tests' cache; made once, by pip. */
+async function interpreter(): Promise<string> {
+  const key = createHash('sha256').update(PACKAGES.join()).digest('hex').slice(0, 12);
+  const place = join(toolCache(), `python-${key}`);
+  const python = join(place, 'bin', 'python');
+  const ready = join(place, 'ready');
+  if (existsSync(ready)) return python;
+  await mkdir(toolCache(), { recursive: true });
+  await withLock(`${place}.lock`, async () => {
+    if (existsSync(ready)) return;
+    // A virtual environment knows its own path, so it is made in place and marked when it is whole.
+    await rm(place, { recursive: true, force: true });
+    await exec('python3', ['-m', 'venv', place]);
+    await exec(python, ['-m', 'pip', 'install', '--quiet', '--only-binary', ':all:', ...PACKAGES]);
+    await mkdir(ready);
+  });
+  return python;
+}
+
+/** Runs a script that prints one JSON value. */
+export async function python(script: string, ...args: string[]): Promise<unknown> {
+  const { stdout } = await exec(await interpreter(), ['-c', script, ...args], { maxBuffer: 2 ** 26 });
+  return JSON.parse(stdout);
+}
+
+/** false where Python and its packages can be had, else why not. */
+export async function missingPython(): Promise<false | string> {
+  try {
+    await interpreter();
+    return false;
+  } catch (error) {
+    const said = (error as { stderr?: string }).stderr || String(error);
+    return `Python with ${PACKAGES.join(', ')}: ${said.trim().split('\n').at(-1)}`;
+  }
+}

@@ -1,0 +1,24 @@
+import type { TensorView } from './tensor.ts';
+
+/**
+ * W + scale * left right, each element summed in doubles and rounded once.
+ * @param left [out, rank]: C, or B
+ * @param right [rank, in]: V, or A
+ * @returns a new tensor [out, in]
+ */
+export function mergeLowRank(weight: TensorView, left: TensorView, right: TensorView, scale = 1): TensorView {
+  const [out = 0, width = 0] = weight.dims;
+  const rank = right.dims[0] ?? 0;
+  const data = new Float32Array(out * width);
+  const row = new Float64Array(width);
+  for (let o = 0; o < out; o++) {
+    row.fill(0);
+    for (let r = 0; r < rank; r++) {
+      const factor = left.data[o * rank + r]!;
+      if (factor === 0) continue;
+      for (let i = 0, at = r * width; i < width; i++, at++) row[i]! += factor * right.data[at]!;
+    }
+    for (let i = 0, at = o * width; i < width; i++, at++) data[at] = weight.data[at]! + scale * row[i]!;
+  }
+  return { dims: weight.dims, data };
+}
