@@ -1,0 +1,74 @@
+import type { NatsConnection, Subscription } from '@nats-io/transport-node';
+import { Link } from '../nats/link.ts';
+import { broadcastSubject, busSubscriptions, directSubject, type JobNames, senderOf } from '../nats/names.ts';
+import type { Bus } from './bus.ts';
+
+/**
+ * A job's bus on core NATS: nothing is stored, and what is sent while there is no connection is lost. The credentials
+ * bind the sender's part of a subject, so `from` is who it says (see `permissions.ts`). The connection stays its owner's.
+ */
+export class NatsBus implements Bus {
+  readonly self: string;
+  /** Payload bytes of messages, by direction. */
+  readonly payload = { sent: 0, received: 0 };
+  readonly #connection: NatsConnection;
+  readonly #link: Link;
+  readonly names: JobNames;
+  readonly #subscriptions: readonly Subscription[];
+  readonly #broadcast: string;
+  /** By receiver. */
+  readonly #subjects = new Map<string, string>();
+  #handler: (from: string, data: Uint8Array) => void = () => {};
+  #open = true;
+
+  constructor(connection: NatsConnection, names: JobNames, self: string) {
+    this.self = self;
+    this.#connection = connection;
+    this.#link = Link.of(connection);
+    this.names = names;
+    this.#broadcast = broadcastSubject(names, self);
+    const [direct, broadcast] = busSubscriptions(names, self);
+    this.#subscriptions = [
+      connection.subscribe(direct, { callback: (error, message) => this.#receive(error, message, true) }),
+      connection.subscribe(broadcast, { callback: (error, message) => this.#receive(error, message, false) }),
+    ];
+  }
+
+  /** Resolves once the server has this end's subscriptions. */
+  async ready(): Promise<void> {
+    await this.#connection.flush();
+  }
+
+  send(to: string, data: Uint8Array): void {
+    let subject = this.#subjects.get(to);
+    if (subject === undefined) this.#subjects.set(to, (subject = directSubject(this.names, to, this.self)));
+    this.#publish(subject, data);
+  }
+
+  broadcast(data: Uint8Array): void {
+    this.#publish(this.#broadcast, data);
+  }
+
+  onMessage(handler: (from: string, data: Uint8Array) => void): void {
+    this.#handler = handler;
+  }
+
+  async close(): Promise<void> {
+    this.#open = false;
+    for (const subscription of this.#subscriptions) subscription.unsubscribe();
+  }
+
+  #publish(subject: string, data: Uint8Array): void {
+    if (!this.#open || !this.#link.up || this.#connection.isClosed()) return;
+    this.payload.sent += data.length;
+    this.#connection.publish(subject, data.slice());
+  }
+
+  #receive(error: Error | null, message: { subject: string; data: Uint8Array }, direct: boolean): void {
+    if (error !== null || !this.#open) return;
+    const from = senderOf(message.subject);
+    if (!direct && from === this.self) return;
+    this.payload.received += message.data.length;
+    this.#handler(from, message.data.slice());
+  }
+}

@@ -1,0 +1,266 @@
+import { crc32 } from 'node:zlib';
+import type { Subscription } from '@nats-io/transport-node';
+import type { LogEntry, LogEvent } from '../log/log.ts';
+import { LogUnavailable } from '../log/log.ts';
+import type { Api } from './api.ts';
+import { connectionError, deniedError } from './failure.ts';
+import type { JobNames } from './names.ts';
+import { entryOf, type Reader } from './reader.ts';
+
+/** Entries of a batch while catching up, and its bytes. */
+const BATCH = 512;
+const BATCH_BYTES = 1 << 18;
+/** Live entries kept while catching up; more are read again from the log. */
+const MAX_WAITING = 1024;
+/** Milliseconds of silence after which the log is asked whether there is something new: at first, and at most. */
+const FIRST_IDLE = 1000;
+const LONGEST_IDLE = 10_000;
+/** How soon it is asked where there should be something. */
+const EXPECTED = 200;
+const RETRY = 250;
+
+/** What was delivered, as one number per entry: enough to see that the log holds something else by now. */
+export class Prints {
+  /** Of the first entry in `values`. */
+  from: number;
+  readonly values: number[];
+
+  constructor(from: number, values: number[] = []) {
+    this.from = from;
+    this.values = values;
+  }
+
+  /** The last sequence that was delivered. */
+  get last(): number {
+    return this.from + this.values.length - 1;
+  }
+
+  add(entry: LogEntry): void {
+    this.values.push(crc32(entry.data));
+  }
+
+  fits({ seq, data }: LogEntry): boolean {
+    return this.values[seq - this.from] === crc32(data);
+  }
+
+  cut(last: number): void {
+    this.values.length = Math.max(0, last + 1 - this.from);
+    this.from = Math.min(this.from, last + 1);
+  }
+
+  /** What is known for somebody who goes on at `next`. */
+  before(next: number): Prints {
+    return this.from < next && next <= this.last + 1
+      ? new Prints(this.from, this.values.slice(0, next - this.from))
+      : new Prints(next);
+  }
+}
+
+/**
+ * One reader's way along the log. Live entries are what the server republishes; whatever may be missing (at first, after
+ * a gap, a lost connection, a silence) is read from the log itself, from the last known entry on, which by the way shows
+ * whether that entry is still what it was.
+ */
+export class Tail {
+  readonly prints: Prints;
+  readonly #api: Api;
+  readonly #names: JobNames;
+  readonly #reader: Reader;
+  #expected = 0;
+  #waiting: LogEntry[] = [];
+  #behind = true;
+  #checkAt = 0;
+  #idle = FIRST_IDLE;
+  #ended = false;
+  #failure: unknown = null;
+  #wake = () => {};
+
+  /** @param prints of what the reader has, up to the entry before `from` */
+  constructor(api: Api, names: JobNames, reader: Reader, prints: Prints) {
+    this.#api = api;
+    this.#names = names;
+    this.#reader = reader;
+    this.prints = prints;
+  }
+
+  /** The sequence to deliver next. */
+  get next(): number {
+    return this.prints.last + 1;
+  }
+
+  /** Ends the iteration as soon as its reader asks for more. */
+  end(): void {
+    this.#ended = true;
+    this.#wake();
+  }
+
+  /** The log is known to reach `seq`. */
+  expect(seq: number): void {
+    if (seq < this.next) return;
+    this.#expected = seq;
+    this.#checkAt = Math.min(this.#checkAt, performance.now() + EXPECTED);
+    this.#wake();
+  }
+
+  async *events(): AsyncGenerator<LogEvent, void, undefined> {
+    const { connection, link } = this.#api;
+    const subscription = this.#subscribe();
+    const unlink = link.onChange((up) => {
+      this.#behind ||= up;
+      this.#wake();
+    });
+    try {
+      this.#rest();
+      while (!this.#ended) {
+        if (this.#failure !== null) throw this.#failure;
+        if (connection.isClosed()) throw await this.#closed();
+        if (this.#behind && link.up) yield* this.#catchUp();
+        else if (this.#behind) await this.#sleepFor(LONGEST_IDLE);
+        else if (this.#waiting.length > 0) yield* this.#live();
+        else await this.#sleep();
+      }
+    } finally {
+      unlink();
+      subscription.unsubscribe();
+    }
+  }
+
+  #subscribe(): Subscription {
+    return this.#api.connection.subscribe(this.#names.tail, {
+      callback: (error, message) => {
+        if (error !== null) this.#failure = deniedError(error);
+        else this.#receive(entryOf(message));
+        this.#wake();
+      },
+    });
+  }
+
+  #receive(entry: LogEntry | null): void {
+    if (entry === null) return;
+    if (this.#waiting.length >= MAX_WAITING) {
+      this.#waiting = [];
+      this.#behind = true;
+    } else this.#waiting.push(entry);
+  }
+
+  *#live(): Generator<LogEvent> {
+    const entries = this.#waiting;
+    this.#waiting = [];
+    for (const [i, entry] of entries.entries()) {
+      if (this.#ended) return;
+      if (entry.seq === this.next) yield this.#deliver(entry);
+      else if (entry.seq < this.prints.from) continue;
+      else if (entry.seq > this.next || !this.prints.fits(entry)) {
+        // Either something was missed on the way, or the log went back and grew anew.
+        this.#waiting = [...entries.slice(i), ...this.#waiting];
+        this.#behind = true;
+        return;
+      }
+    }
+  }
+
+  #deliver(entry: LogEntry): LogEvent {
+    this.prints.add(entry);
+    this.#rest();
+    return { type: 'entry', entry };
+  }
+
+  async *#catchUp(): AsyncGenerator<LogEvent, void, undefined> {
+    this.#behind = false;
+    try {
+      while (!this.#ended) {
+        // The last known entry comes along, where there is one.
+        const { next } = this;
+        const known = this.prints.values.length > 0;
+        const { entries, pending } = await this.#reader.batch(known ? next - 1 : next, BATCH, BATCH_BYTES);
+        const first = known ? entries[0] : undefined;
+        if (known && !(first?.seq === next - 1 && this.prints.fits(first))) {
+          const last = await this.#common();
+          if (last !== null) {
+            this.prints.cut(last);
+            yield { type: 'truncated', last };
+            continue;
+          }
+        }
+        for (const entry of entries) {
+          if (this.#ended) return;
+          if (entry.seq === this.next) yield this.#deliver(entry);
+        }
+        if (pending > 0 && this.next > next) continue;
+        if (pending === 0 && (this.next > next || !this.#isDue())) break;
+        // Whoever answered lags behind, or one entry is a batch of its own.
+        const entry = await this.#reader.at(next);
+        if (entry === null || this.#ended) break;
+        yield this.#deliver({ seq: entry.seq, data: entry.data });
+      }
+      this.#waiting = this.#waiting.filter(({ seq }) => seq >= this.next);
+    } catch (error) {
+      if (!(error instanceof LogUnavailable) || this.#api.connection.isClosed()) throw error;
+      this.#behind = true;
+      await this.#sleepFor(RETRY);
+    }
+  }
+
+  /** Whether the log is known to hold more than was delivered. */
+  #isDue(): boolean {
+    return this.#expected >= this.next || (this.#waiting[0]?.seq ?? 0) > this.next;
+  }
+
+  /**
+   * The last sequence up to which the log holds what was delivered, by the server that leads; null where that is all of
+   * it: another server had fallen behind. Said only when it is found twice, since a new leader may still catch up.
+   */
+  async #common(): Promise<number | null> {
+    const first = await this.#shared();
+    if (first >= this.prints.last) return null;
+    await new Promise((resolve) => setTimeout(resolve, RETRY));
+    const again = await this.#shared();
+    return again >= this.prints.last ? null : again;
+  }
+
+  async #shared(): Promise<number> {
+    const { from, last } = this.prints;
+    const end = (await this.#reader.last())?.seq ?? 0;
+    let [low, high] = [Math.min(from - 1, end), Math.min(last, end) + 1];
+    // Entries up to `low` are shared, the one at `high` is not.
+    while (low < high - 1) {
+      const middle = (low + high) >> 1;
+      const entry = await this.#reader.at(middle);
+      if (entry !== null && this.prints.fits(entry)) low = middle;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /** All is well: the next look at the log is far. */
+  #rest(): void {
+    this.#idle = FIRST_IDLE;
+    this.#checkAt = performance.now() + this.#idle;
+  }
+
+  async #sleep(): Promise<void> {
+    const left = this.#checkAt - performance.now();
+    if (left > 0) await this.#sleepFor(left);
+    else {
+      this.#behind = true;
+      this.#idle = Math.min(2 * this.#idle, LONGEST_IDLE);
+      this.#checkAt = performance.now() + this.#idle;
+    }
+  }
+
+  #sleepFor(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  async #closed(): Promise<unknown> {
+    const reason = await this.#api.connection.closed();
+    const { servers } = this.#api.link.options;
+    return reason ? connectionError(reason, servers) : new LogUnavailable('the connection was closed');
+  }
+}
