@@ -13,7 +13,7 @@ export interface FineTuneJob {
    */
   kind?: string;
   metadata?: {
-    [k: string]: unknown;
+    name?: string;
   };
   /**
    * What to train, on which data, by which method, and with how many workers. Model, task, data, seed and method are fixed once the job exists; numbers of workers, suspend, deadlines and pod templates are not.

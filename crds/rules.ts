@@ -15,10 +15,7 @@ const ordered = twin((self: { min: number; max: number }) => self.min <= self.ma
 const finished = (job: FineTuneJob): boolean => job.status?.completionTime !== undefined;
 
 export const RULES: Readonly<Record<string, Twin>> = {
-  'job-name': twin(
-    (job: FineTuneJob) =>
-      job.metadata.name.length <= 40 && /^[a-z]([-a-z0-9]*[a-z0-9])?$/.test(job.metadata.name),
-  ),
+  'job-name': twin((name: string) => name.length <= 40 && /^[a-z]([-a-z0-9]*[a-z0-9])?$/.test(name)),
   'finished-replicas': twin(
     (job: FineTuneJob, old) => !finished(old) || job.spec.replicas === old.spec.replicas,
   ),
@@ -77,6 +74,7 @@ export const RULES: Readonly<Record<string, Twin>> = {
     }),
   ),
   'probes-min-max': ordered,
+  positive: twin((value: number) => value > 0),
 
   'stop-fixed': fixed,
   'target-range': twin(

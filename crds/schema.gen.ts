@@ -9,12 +9,6 @@ export const SCHEMA: Schema = {
  ],
  "x-kubernetes-validations": [
   {
-   "rule": "size(self.metadata.name) <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-   "fieldPath": ".metadata.name",
-   "message": "must be at most 40 lower-case letters, digits and hyphens, begin with a letter and end with a letter or digit: pods are named after it",
-   "id": "job-name"
-  },
-  {
    "rule": "!has(oldSelf.status) || !has(oldSelf.status.completionTime) || self.spec.replicas == oldSelf.spec.replicas",
    "fieldPath": ".spec.replicas",
    "message": "the job has finished, so its workers cannot change any more",
@@ -37,7 +31,20 @@ export const SCHEMA: Schema = {
    "description": "FineTuneJob."
   },
   "metadata": {
-   "type": "object"
+   "type": "object",
+   "properties": {
+    "name": {
+     "type": "string",
+     "maxLength": 253,
+     "x-kubernetes-validations": [
+      {
+       "rule": "size(self) <= 40 && self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+       "message": "must be at most 40 lower-case letters, digits and hyphens, begin with a letter and end with a letter or digit, as pods are named after it",
+       "id": "job-name"
+      }
+     ]
+    }
+   }
   },
   "spec": {
    "type": "object",
@@ -589,6 +596,13 @@ export const SCHEMA: Schema = {
             "format": "double",
             "minimum": 0.001,
             "maximum": 100000,
+            "x-kubernetes-validations": [
+             {
+              "rule": "self > 0.0",
+              "message": "must be above 0",
+              "id": "positive"
+             }
+            ],
             "default": 16,
             "description": "lora: the factors are scaled by alpha / rank."
            },
@@ -696,6 +710,13 @@ export const SCHEMA: Schema = {
             "format": "double",
             "minimum": 1e-8,
             "maximum": 10,
+            "x-kubernetes-validations": [
+             {
+              "rule": "self > 0.0",
+              "message": "must be above 0",
+              "id": "positive"
+             }
+            ],
             "description": "Size of a perturbation, in units of the weights. Rounded to the weights' grid."
            },
            "probes": {
@@ -765,6 +786,13 @@ export const SCHEMA: Schema = {
             "format": "double",
             "minimum": 1e-12,
             "maximum": 1000000,
+            "x-kubernetes-validations": [
+             {
+              "rule": "self > 0.0",
+              "message": "must be above 0",
+              "id": "positive"
+             }
+            ],
             "description": "Step size."
            },
            "scaling": {
@@ -824,10 +852,20 @@ export const SCHEMA: Schema = {
          "format": "double",
          "minimum": 1e-8,
          "maximum": 10,
+         "x-kubernetes-validations": [
+          {
+           "rule": "self > 0.0",
+           "message": "must be above 0",
+           "id": "positive"
+          }
+         ],
          "description": "Size of a perturbation, in units of the weights. Rounded to the weights' grid."
         },
         "probes": {
-         "default": {},
+         "default": {
+          "min": 1,
+          "max": 16
+         },
          "type": "object",
          "description": "Probes of one worker in one round.",
          "x-kubernetes-validations": [
@@ -897,6 +935,13 @@ export const SCHEMA: Schema = {
          "format": "double",
          "minimum": 1e-12,
          "maximum": 1000000,
+         "x-kubernetes-validations": [
+          {
+           "rule": "self > 0.0",
+           "message": "must be above 0",
+           "id": "positive"
+          }
+         ],
          "description": "Step size."
         },
         "scaling": {

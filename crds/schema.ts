@@ -46,7 +46,7 @@ export function schemaOf(crd: string): Schema {
       for (const item of pair.value.items) {
         const range = isMap(item) ? item.range : null;
         if (!isMap(item) || !range) throw new Error('a rule is not a mapping');
-        const id = /# rule ([a-z0-9-]+)\n\s*(- )?$/.exec(crd.slice(0, range[0]))?.[1];
+        const id = /# rule ([a-z0-9-]+)[^\n]*\n\s*(- )?$/.exec(crd.slice(0, range[0]))?.[1];
         if (!id)
           throw new Error(`the rule ${String(item.get('rule'))} has no id: write "# rule ID" above it`);
         item.set('id', id);

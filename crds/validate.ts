@@ -27,7 +27,7 @@ const METADATA: Schema = {
   type: 'object',
   required: ['name'],
   properties: {
-    name: TEXT,
+    name: SCHEMA.properties!.metadata!.properties!.name!,
     generateName: TEXT,
     namespace: TEXT,
     labels: TEXTS,
