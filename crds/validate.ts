@@ -99,17 +99,21 @@ export function checkJob(value: unknown, old?: unknown): Mistake[] {
   return check(JOB, value, old);
 }
 
-/** Plain words that some YAML readers take for true or false, the API server's among them, and others for texts. */
+/**
+ * Plain scalars that YAML 1.1 (the API server's reader) and YAML 1.2 (ours) take differently: yes and no, a number
+ * with a leading zero (octal there) or with underscores.
+ */
+const AMBIGUOUS = /^(y|n|yes|no|on|off|[-+]?0[0-9]+|[-+]?[0-9][0-9]*_[0-9_.]*)$/i;
+
 function ambiguous(document: Document.Parsed, lines: LineCounter): PlacedMistake[] {
   const found: PlacedMistake[] = [];
   visit(document, {
     Scalar(key, node, parents) {
-      if (key === 'key' || node.type !== 'PLAIN' || !/^(y|n|yes|no|on|off)$/i.test(String(node.source)))
-        return;
+      if (key === 'key' || node.type !== 'PLAIN' || !AMBIGUOUS.test(String(node.source))) return;
       found.push({
         path: pathTo([...parents, node]),
-        message: `${node.source} is a text to some YAML readers and true or false to others`,
-        allowed: `'${node.source}' in quotes, or true or false`,
+        message: `${node.source} means one thing to some YAML readers and another to others`,
+        allowed: `'${node.source}' in quotes for a text, or a plain number, true or false`,
         ...at(lines, node.range?.[0] ?? 0),
       });
     },

@@ -78,7 +78,11 @@ test('another kind, another version and a missing name are refused', () => {
   ]);
 });
 
-test('a bare yes is refused, because YAML readers differ on what it means', () => {
+test('a bare yes, a leading zero and underscores are refused, because YAML readers differ on what they mean', () => {
+  for (const number of ['010', '1_000']) {
+    const [mistake] = parseJobFile(smallest.replace('rounds: 300', `rounds: ${number}`)).mistakes;
+    assert.equal(mistake!.path, 'spec.method.plan[0].rounds');
+  }
   const { mistakes } = parseJobFile(smallest.replace('[negative, positive]', '[yes, no]'));
   assert.deepEqual(
     mistakes.map(({ path, line }) => [path, line]),

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import {
   existsSync,
   mkdirSync,
@@ -14,6 +16,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
 import { deflateRawSync } from 'node:zlib';
 import { type CacheContext, cacheFolder, resolveModel } from '../../worker/data/cache.ts';
 import { extract } from '../../worker/data/zip.ts';
@@ -143,6 +146,27 @@ describe('from the hub', () => {
     assert.equal(new Set(folders).size, 1);
     assert.deepEqual(inside(ctx, 'models'), [sha256]);
     assert.deepEqual(readFileSync(join(folders[0]!, 'model.safetensors')), weights);
+  });
+});
+
+describe('several processes', () => {
+  const fill = (ctx: CacheContext): ChildProcess =>
+    spawn(process.execPath, [join(import.meta.dirname, 'fill.ts'), uri, sha256], {
+      env: { ...process.env, ...ctx.env },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+
+  test('two that fill at once both end with the model, and a third that was killed midway harms neither', async () => {
+    await using server = await hub({ 'model.safetensors': { breakAfter: 12_000 } });
+    const ctx = context(server.url);
+    const [killed, ...others] = [fill(ctx), fill(ctx), fill(ctx)];
+    const partial = join(cacheFolder(ctx.env), 'partial');
+    while (!existsSync(partial) || readdirSync(partial).length === 0) await wait(5);
+    killed!.kill('SIGKILL');
+    const codes = await Promise.all(others.map((child) => once(child, 'exit').then(([code]) => code)));
+    assert.deepEqual(codes, [0, 0]);
+    const folder = await resolveModel({ uri, sha256 }, ctx);
+    assert.deepEqual(readFileSync(join(folder, 'model.safetensors')), weights);
   });
 });
 

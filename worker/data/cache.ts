@@ -3,7 +3,7 @@
  * enters it. Several processes may fill it at once: each works in a folder of its own and moves it in whole.
  */
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { type ErrorCode, OnebyteError } from '../errors.ts';
@@ -58,11 +58,13 @@ export async function resolveModel(model: ModelName, context: CacheContext): Pro
     try {
       await source.fill(staging);
       await requireDigest(join(staging, WEIGHTS), model.sha256, `${WEIGHTS} from ${source.name}`);
+      // Others may share the cache; a temporary folder is for its owner alone.
+      await chmod(staging, 0o755);
       return await moveIn(staging, folder, model.sha256, context);
     } catch (error) {
       context.download?.signal?.throwIfAborted();
       failures.push(`${source.name}: ${reasonOf(error)}`);
-      context.log?.(`model from ${source.name}: ${reasonOf(error)}`);
+      context.log?.(`no model from ${source.name}: ${reasonOf(error)}`);
       if (!(error instanceof OnebyteError) || !PASSING.includes(error.code)) throw error;
       if (error.code === 'DIGEST_MISMATCH') mismatch ??= error;
     } finally {

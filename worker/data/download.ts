@@ -149,12 +149,12 @@ function tooLarge(url: string, maxBytes: number): OnebyteError {
   });
 }
 
-/** What fetch says, with the reason that it hides in the cause. */
+/** What an error says; fetch hides its reason in the cause. */
 export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const cause =
-    error.cause instanceof Error ? `: ${error.cause.message || (error.cause as { code?: string }).code}` : '';
-  return `${error.message}${cause}`;
+  if (error instanceof OnebyteError || !(error.cause instanceof Error)) return error.message;
+  const { message, code } = error.cause as NodeJS.ErrnoException;
+  return `${error.message}: ${message || code}`;
 }
 
 export async function sizeOf(path: string): Promise<number> {
