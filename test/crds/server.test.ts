@@ -8,10 +8,11 @@ import { request } from 'node:https';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import fc from 'fast-check';
 import { parseAllDocuments } from 'yaml';
 import { SCHEMA } from '../../crds/schema.gen.ts';
 import { validationsOf } from '../../crds/schema.ts';
-import { parseJobFile } from '../../crds/validate.ts';
+import { checkJob, parseJobFile } from '../../crds/validate.ts';
 import { type Cluster, clusterMissing, startCluster } from '../cluster/cluster.ts';
 
 const skip = await clusterMissing();
@@ -127,6 +128,47 @@ describe('a real API server', { skip }, () => {
     });
   }
 
+  test('says yes and no to the same jobs as we do, whatever is changed in them', async () => {
+    const job = parseAllDocuments(read('right', 'everything.yaml'))[0]!.toJS();
+    const paths = pathsOf(job).filter(([first, ...rest]) => first === 'spec' && rest.length > 0);
+    const value = fc.oneof(
+      fc.constantFrom(
+        null,
+        '',
+        'a',
+        'activation',
+        '4-5',
+        '{a}',
+        's3://a/b',
+        -1,
+        0,
+        1,
+        2,
+        0.5,
+        1e9,
+        true,
+        [],
+        {},
+      ),
+      fc.integer({ min: -10, max: 5000 }),
+      fc.string({ maxLength: 70 }),
+    );
+    const change = fc.record({ path: fc.constantFrom(...paths), value, remove: fc.boolean() });
+    await fc.assert(
+      fc.asyncProperty(fc.array(change, { minLength: 1, maxLength: 2 }), async (changes) => {
+        const broken = structuredClone(job);
+        for (const { path, value, remove } of changes) put(broken, path, remove ? undefined : value);
+        const sent = JSON.stringify(broken);
+        const { status, body } = await call('POST', `${JOBS}?${STRICT}`, sent, 'application/json');
+        const ours = JSON.parse(sent);
+        const mistakes = checkJob(ours);
+        assert.equal(status === 201, mistakes.length === 0, `${body.message} | ${JSON.stringify(mistakes)}`);
+        if (status === 201) assert.deepEqual(ours.spec, body.spec);
+      }),
+      { numRuns: 400 },
+    );
+  });
+
   test('kubectl finds jobs by short name and category, scales them and explains fields', async () => {
     const job = read('right', 'smallest.yaml');
     await cluster.kubectl(['apply', '--server-side', '-f', '-'], job);
@@ -165,4 +207,23 @@ function compare(body: Answer['body'], mistakes: readonly { path: string; messag
       );
     }
   }
+}
+
+type Path = readonly (string | number)[];
+
+function pathsOf(value: unknown, path: Path = []): Path[] {
+  if (typeof value !== 'object' || value === null) return [path];
+  const isList = Array.isArray(value);
+  const below = Object.entries(value).flatMap(([key, v]) =>
+    pathsOf(v, [...path, isList ? Number(key) : key]),
+  );
+  return [path, ...below];
+}
+
+/** Sets what stands at a path, where that path still is; undefined takes it away. */
+function put(job: unknown, path: Path, value: unknown): void {
+  let here = job;
+  for (const part of path.slice(0, -1)) here = (here as Record<string | number, unknown> | null)?.[part];
+  if (typeof here !== 'object' || here === null) return;
+  (here as Record<string | number, unknown>)[path.at(-1)!] = value;
 }
