@@ -6,7 +6,7 @@ import { gather, type History } from './history.ts';
 import { type Html, html, trusted } from './html.ts';
 import type { ReportInput } from './input.ts';
 import { type PlotLine, plot } from './plot.ts';
-import { downsample, quantile, smooth } from './scale.ts';
+import { downsample, drawable, quantile, smooth } from './scale.ts';
 import { events, figures, scores, verification } from './sections.ts';
 import { SCRIPT, STYLE } from './style.ts';
 import { timeline } from './timeline.ts';
@@ -75,7 +75,7 @@ function thin(points: readonly EvaluationPoint[]): readonly EvaluationPoint[] {
 function evaluationLines(history: History, value: (point: EvaluationPoint) => number): PlotLine[] {
   return (['validation', 'test'] as const).map((split) => {
     const points = thin(
-      history.evaluations.filter((point) => point.split === split && Number.isFinite(value(point))),
+      history.evaluations.filter((point) => point.split === split && drawable(value(point))),
     );
     return {
       name: split,

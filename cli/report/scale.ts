@@ -6,6 +6,11 @@ export interface Axis {
   readonly ticks: readonly number[];
 }
 
+/** Whether a value can be drawn; a loss beyond this says only that the run went astray. */
+export function drawable(value: number): boolean {
+  return Math.abs(value) <= 1e15;
+}
+
 /** Steps of 1, 2 or 5 times a power of ten, about `wanted` of them. */
 function stepFor(span: number, wanted: number): number {
   const rough = span / Math.max(1, wanted);
@@ -18,7 +23,9 @@ function stepFor(span: number, wanted: number): number {
 export function axis(low: number, high: number, wanted: number, snug = false): Axis {
   if (!Number.isFinite(low) || !Number.isFinite(high) || high < low)
     return { low: 0, high: 1, ticks: [0, 1] };
-  const pad = high - low > Math.abs(high) * 1e-9 ? 0 : Math.abs(high) * 0.05 || 0.5;
+  // Flat, or as good as flat: some room to both sides, so that the line lies in the middle.
+  const flat = high - low <= Math.max(Math.abs(high) * 1e-9, 1e-12);
+  const pad = flat ? Math.max(Math.abs(high) * 0.05, 1e-3) : 0;
   const [from, to] = [low - pad, high + pad];
   const step = stepFor(to - from, wanted);
   const first = snug ? Math.ceil(from / step - 1e-9) : Math.floor(from / step + 1e-9);
@@ -53,7 +60,7 @@ export interface Sampled {
 
 /**
  * At most `most` points over rounds 0..span - 1: each keeps the mean, the least and the greatest of its rounds, so no
- * spike is lost. Rounds without a finite value give no point.
+ * spike is lost. Rounds without a value that can be drawn give no point.
  */
 export function downsample(
   points: readonly { readonly round: number; readonly value: number }[],
@@ -66,7 +73,7 @@ export function downsample(
     { sum: number; count: number; min: number; max: number; low: number; high: number }
   >();
   for (const { round, value } of points) {
-    if (!Number.isFinite(value)) continue;
+    if (!drawable(value)) continue;
     const key = Math.floor(round / size);
     const was = buckets.get(key);
     buckets.set(key, {

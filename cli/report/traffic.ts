@@ -78,7 +78,7 @@ export function traffic(input: ReportInput, history: History): Html {
   const most = Math.max(10, ...rows.map((row) => (Number.isFinite(row.total) ? row.total : 0)));
   const decades = Math.ceil(Math.log10(most));
   const bar = (total: number): Html | null =>
-    total >= 1
+    total >= 1 && Number.isFinite(total)
       ? html`<i style="width:${`${Number(((Math.log10(total) / decades) * 100).toFixed(2))}%`}"></i>`
       : null;
   const powers = Array.from({ length: Math.floor(decades / 3) + 1 }, (_, i) => i * 3);

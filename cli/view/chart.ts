@@ -12,14 +12,17 @@ export interface Range {
   readonly high: number;
 }
 
+/** Beyond this the span of a range would overflow. */
+const HUGE = 1e300;
+
 /** The range of the finite values, widened a little where flat; null without any. */
 export function rangeOf(values: readonly number[]): Range | null {
   let low = Number.POSITIVE_INFINITY;
   let high = Number.NEGATIVE_INFINITY;
   for (const value of values) {
     if (!Number.isFinite(value)) continue;
-    low = Math.min(low, value);
-    high = Math.max(high, value);
+    low = Math.min(low, Math.max(value, -HUGE));
+    high = Math.max(high, Math.min(value, HUGE));
   }
   if (low > high) return null;
   if (high - low > Math.abs(high) * 1e-9) return { low, high };
@@ -66,7 +69,7 @@ export function sparkline(values: readonly number[]): string {
     .map((value) => {
       if (!Number.isFinite(value)) return ' ';
       const share = (value - range.low) / (range.high - range.low);
-      return BLOCKS[Math.min(7, Math.floor(share * 8))]!;
+      return BLOCKS[Math.min(7, Math.max(0, Math.floor(share * 8)))]!;
     })
     .join('');
 }

@@ -167,7 +167,9 @@ const SPLITS: readonly Split[] = ['train', 'validation', 'test'];
 
 export function pool(evaluations: readonly Evaluation[]): Pooled[] {
   return SPLITS.flatMap((split) => {
-    const parts = evaluations.filter((part) => part.split === split && part.count > 0);
+    const parts = evaluations.filter(
+      (part) => part.split === split && part.count > 0 && Number.isFinite(part.count),
+    );
     const count = parts.reduce((sum, part) => sum + part.count, 0);
     if (!(count > 0)) return [];
     const lossSum = parts.reduce((sum, part) => sum + part.lossSum, 0);

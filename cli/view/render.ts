@@ -1,16 +1,10 @@
 /** The live view as lines of text. Pure: the same model, size and time give the same lines. */
 
-import { bar, curve, rangeOf, sparkline, strip } from './chart.ts';
+import { bar, curve, rangeOf, sparkline } from './chart.ts';
 import { bytes, compact, count, duration, loss, metric, modelName, percent, plural, rate } from './format.ts';
-import {
-  best,
-  type EventLine,
-  elapsedLabel,
-  leftOf,
-  type MemberRow,
-  paceOf,
-  type ViewModel,
-} from './model.ts';
+import { best, type EventLine, type ViewModel } from './model.ts';
+import { elapsedLabel, leftOf, paceOf } from './pace.ts';
+import { cutRows, workers } from './people.ts';
 import { resample } from './series.ts';
 import type { Paint } from './text.ts';
 import { clipStyled, columns, left, printable, right } from './text.ts';
@@ -27,7 +21,7 @@ export function render(model: ViewModel, width: number, height: number, now: num
   const wide = Math.max(1, Math.min(WIDEST, Math.floor(width)));
   const tall = Math.max(1, Math.floor(height));
   const head = [...title(model, wide, paint), '', ...progress(model, wide, now, paint), ''];
-  const figures = [...headline(model, wide, now, paint), ''];
+  const figures = [...(model.seen === 0 ? planned(model, paint) : headline(model, wide, now, paint)), ''];
   const fixed = head.length + figures.length;
   const rows = workers(model, wide, paint);
   const room = tall - fixed;
@@ -37,15 +31,21 @@ export function render(model: ViewModel, width: number, height: number, now: num
   const people = forRows >= 2 ? [...cutRows(rows, forRows, paint), ''] : [];
   const events = model.events.slice(-Math.max(0, Math.min(6, forRows - people.length)));
   const tail = forRows - people.length > 0 ? events.map((line) => eventLine(model, line, paint)) : [];
-  return [...head, ...figures, ...lossLines, ...people, ...tail]
-    .slice(0, tall)
-    .map((line) => clipStyled(line, wide));
+  const lines = [...head, ...figures, ...lossLines, ...people, ...tail].slice(0, tall);
+  while (lines.at(-1) === '') lines.pop();
+  return lines.map((line) => clipStyled(line, wide));
 }
 
 /** `start` at the left and `end` at the right of a line of `width` columns; `end` goes where both do not fit. */
 function ends(start: string, end: string, width: number): string {
   const gap = width - columns(start) - columns(end);
   return gap < 2 ? start : start + ' '.repeat(gap) + end;
+}
+
+/** The first of `starts` that fits a line together with `end`; where none does, `end` alone. */
+function roomFor(starts: readonly string[], end: string, width: number): string {
+  const start = starts.find((text) => columns(text) + columns(end) + 2 <= width);
+  return start === undefined ? end : ends(start, end, width);
 }
 
 function title(model: ViewModel, width: number, paint: Paint): string[] {
@@ -70,13 +70,10 @@ function progress(model: ViewModel, width: number, now: number, paint: Paint): s
   const { seconds, wholeRun } = leftOf(model, now);
   const most = plan.mayEndSooner && wholeRun ? 'at most ' : '';
   const leftText = `${most}${duration(seconds)} left${wholeRun ? '' : ' in this stage'}`;
-  const round = `round ${count(model.rounds)} of ${count(plan.rounds)}`;
+  const full = `${paint.dim(which)}${stage?.label ?? ''}${paint.dim(about)}`;
+  const end = `round ${count(model.rounds)} of ${count(plan.rounds)}  ${paint.bold(percent(share))}`;
   return [
-    ends(
-      `${paint.dim(which)}${stage?.label ?? ''}${paint.dim(about)}`,
-      `${round}  ${paint.bold(percent(share))}`,
-      width,
-    ),
+    roomFor([full, `${paint.dim(which)}${stage?.label ?? ''}`, stage?.label ?? ''], end, width),
     trackLine(share, width, paint),
     ends(
       paint.dim(`${elapsedLabel(model, now)} elapsed`),
@@ -89,6 +86,16 @@ function progress(model: ViewModel, width: number, now: number, paint: Paint): s
 function trackLine(share: number, width: number, paint: Paint): string {
   const { done, rest } = bar(share, width);
   return paint.cyan(done) + paint.dim(rest);
+}
+
+/** The stages to come, while nothing else is known. */
+function planned(model: ViewModel, paint: Paint): string[] {
+  const { stages } = model.plan;
+  const first = Math.max(0, ...stages.map((stage) => columns(stage.label)));
+  return stages.map(
+    (stage, i) =>
+      `${paint.dim(`${i + 1}`)}  ${left(stage.label, first)}  ${paint.dim(plural(stage.rounds, 'round'))}`,
+  );
 }
 
 interface Figure {
@@ -180,68 +187,6 @@ function marked(model: ViewModel, line: string, width: number, paint: Paint): st
     } else run += line[at];
   }
   return text + (run === '' ? '' : paint.cyan(run));
-}
-
-function workers(model: ViewModel, width: number, paint: Paint): string[] {
-  if (model.members.length === 0) return [];
-  const here = model.members.filter((row) => row.state === 'in');
-  const away = model.members.filter((row) => row.state !== 'in');
-  const ordered = [...here, ...away];
-  const widest = (texts: readonly string[], most: number): number =>
-    Math.min(most, Math.max(...texts.map((text) => columns(text))));
-  const grouped = ordered.some((row) => row.group !== '');
-  const nameWidth = Math.max(
-    8,
-    widest(
-      ordered.map((row) => row.name),
-      28,
-    ),
-  );
-  const groupWidth = grouped
-    ? Math.max(
-        5,
-        widest(
-          ordered.map((row) => row.group),
-          20,
-        ),
-      ) + 2
-    : 0;
-  const used = 2 + nameWidth + 2 + groupWidth + 9 + 9 + 9 + 2;
-  const stripWidth = Math.max(0, Math.min(32, width - used));
-  const most = Math.max(1, ...ordered.flatMap((row) => row.recent));
-  const heading = `  ${left(plural(here.length, 'worker'), nameWidth + 2)}${grouped ? left('group', groupWidth) : ''}`;
-  const lines = [paint.dim(`${heading}${right('probes', 9)}${right('last', 9)}${right('missed', 9)}`)];
-  for (const row of ordered) {
-    const body =
-      left(row.name, nameWidth + 2) +
-      (grouped ? left(row.group, groupWidth) : '') +
-      right(count(row.probes), 9) +
-      right(row.last < 0 ? '–' : count(row.last), 9);
-    const missed = right(count(row.missed), 9);
-    const missedText = row.missed > 0 ? paint.yellow(missed) : paint.dim(missed);
-    const history = stripWidth < 8 ? '' : `  ${strip(row.recent.slice(-stripWidth), most)}`;
-    lines.push(
-      row.state === 'in'
-        ? `${mark(row, model, paint)} ${body}${missedText}${paint.cyan(history)}`
-        : `${mark(row, model, paint)} ${paint.dim(`${body}${missed}  ${row.state}`)}`,
-    );
-  }
-  return lines;
-}
-
-function mark(row: MemberRow, model: ViewModel, paint: Paint): string {
-  if (row.state === 'left') return paint.dim('○');
-  if (row.state === 'lost') return paint.red('○');
-  // Its latest round is the run's latest: it keeps up.
-  return row.last >= model.rounds - 1 || row.last < 0 ? paint.green('●') : paint.yellow('●');
-}
-
-function cutRows(rows: readonly string[], room: number, paint: Paint): string[] {
-  if (rows.length <= room) return [...rows];
-  return [
-    ...rows.slice(0, Math.max(1, room - 2)),
-    paint.dim(`  and ${count(rows.length - Math.max(1, room - 2))} more`),
-  ];
 }
 
 export function eventLine(model: ViewModel, line: EventLine, paint: Paint): string {
