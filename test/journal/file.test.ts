@@ -6,16 +6,16 @@ import { after, describe, it } from 'node:test';
 import { OnebyteError } from '../../worker/errors.ts';
 import { decodeBody, encodeBody } from '../../worker/journal/codec.ts';
 import {
-  frame,
   JOURNAL_HEADER,
   type JournalEntry,
   JournalWriter,
   journalOutcome,
   readJournal,
 } from '../../worker/journal/file.ts';
-import { advance, chainAfter, emptyLedger } from '../../worker/journal/ledger.ts';
+import { frame } from '../../worker/journal/frame.ts';
+import { advance, chainAfter, emptyLedger, type Ledger } from '../../worker/journal/ledger.ts';
 import type { JournalRecord } from '../../worker/journal/record.ts';
-import { jobSpec, wholeRun } from './fixture.ts';
+import { genesisOf, jobSpec, joinOf, put, roundOf, wholeRun } from './fixture.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'onebyte-journal-'));
 after(() => rmSync(directory, { recursive: true }));
@@ -107,6 +107,33 @@ describe('a journal file', () => {
         if (at < JOURNAL_HEADER.length) continue;
         const number = ends.findLastIndex((end) => end <= at) + 1;
         assert.match(error.message, new RegExp(`^record ${number} at byte ${ends[number - 1]} `));
+      }
+  });
+
+  it('of plain rounds without an end gives an error or less of itself, never something else', () => {
+    const ledgers: Ledger[] = [emptyLedger()];
+    const framed: Uint8Array[] = [JOURNAL_HEADER];
+    const add = (record: JournalRecord) => {
+      const body = encodeBody(record, ledgers.at(-1)!);
+      ledgers.push(put(ledgers.at(-1)!, record));
+      framed.push(frame(body, ledgers.at(-1)!.chain));
+    };
+    add(genesisOf(jobSpec({ rounds: [50] })));
+    add(roundOf(ledgers.at(-1)!, { joins: [joinOf(0), joinOf(1)], bytes: [] }));
+    for (const elapsed of [0, 127, 128, 20_000, 2 ** 31 - 1]) add(roundOf(ledgers.at(-1)!, { elapsed }));
+    const bytes = new Uint8Array(Buffer.concat(framed));
+    const start = framed.slice(0, 3).reduce((sum, piece) => sum + piece.length, 0);
+    for (let at = start; at < bytes.length; at++)
+      for (let mask = 1; mask < 256; mask++) {
+        const changed = bytes.slice();
+        changed[at]! ^= mask;
+        try {
+          const { ledger, truncated } = journalOutcome(changed);
+          assert.ok(truncated !== null, `byte ${at} ^ ${mask} went unnoticed`);
+          assert.deepEqual(ledger, ledgers[ledger.records]);
+        } catch (error) {
+          assert.ok(error instanceof OnebyteError && error.code === 'JOURNAL_CORRUPT', `${error}`);
+        }
       }
   });
 

@@ -14,6 +14,11 @@ const EVALUATIONS = 16;
 const DIGEST = 32;
 const KNOWN = FULL | ATTEMPT | JOINS | LEAVES | EVALUATIONS | DIGEST;
 
+/** First byte of a plain round: all members with the most probes, and no list, attempt or digest. */
+export const PLAIN = ROUND_BIT | FULL;
+/** Flags, loss, and at most five bytes of elapsed time. */
+export const LARGEST_PLAIN_HEAD = 8;
+
 export const MAX_ELAPSED = 2 ** 31 - 1;
 const LARGEST_HALF = 65504;
 
@@ -110,6 +115,12 @@ function maxProbes(ledger: Ledger): number {
   if (ledger.job === null) throw invalid('a round record before the genesis');
   if (ledger.complete !== null) return 0;
   return effective(ledger.job, currentStage(ledger).stage).estimator.probes.max;
+}
+
+/** How long a plain round is that begins with `head`; null where its elapsed time does not end in it. */
+export function plainLength(head: Uint8Array, ledger: Ledger): number | null {
+  const last = head.findIndex((byte, i) => i >= 3 && byte < 0x80);
+  return last < 0 ? null : last + 1 + ledger.members.length * (ledger.job === null ? 0 : maxProbes(ledger));
 }
 
 function readLoss(reader: ByteReader): number {
