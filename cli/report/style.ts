@@ -22,7 +22,7 @@ dl.figures div{min-width:0}
 dl.figures dt{color:var(--soft);font-size:13px}
 dl.figures dd{margin:2px 0 0;font-size:26px;line-height:1.2;font-weight:600;letter-spacing:-.015em;white-space:nowrap}
 dl.figures dd small{display:block;font-size:13px;letter-spacing:0;margin-top:3px;white-space:normal;line-height:1.35}
-.pair{display:grid;grid-template-columns:1fr 1fr;gap:36px}
+.pair{display:grid;grid-template-columns:1fr 1fr;gap:36px;align-items:end}
 figure{margin:0;min-width:0}
 figcaption{display:flex;flex-wrap:wrap;align-items:baseline;gap:2px 16px;font-size:13px;color:var(--soft);min-height:20px}
 figcaption .title{color:var(--ink);font-weight:600;font-size:14px}
@@ -34,7 +34,7 @@ b{font-weight:600;color:var(--ink)}
 .key.test i{width:9px;height:9px;border-radius:50%;background:var(--paper);border:2px solid var(--test)}
 .key.ran i,.key.missed i{width:10px;height:10px;border-radius:0}.key.ran i{background:var(--train)}.key.missed i{background:var(--missed)}
 .key.ran{margin-right:14px}
-.canvas{position:relative;height:230px;margin:28px 10px 26px 46px}
+.canvas{position:relative;height:230px;margin:28px 14px 26px 46px}
 .canvas svg{display:block;width:100%;height:100%;overflow:hidden}
 svg path{fill:none;vector-effect:non-scaling-stroke}
 path.grid{stroke:var(--grid);stroke-width:1}

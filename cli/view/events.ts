@@ -43,7 +43,7 @@ export interface LeaveObserved {
   readonly why: 'left' | 'lost';
 }
 
-/** Work before the first round, such as fetching a model: shown until the next phase or the first round. */
+/** Work outside of rounds, such as fetching a model: shown until the next phase or round. */
 export interface PhaseObserved {
   readonly type: 'phase';
   readonly text: string;
@@ -90,7 +90,14 @@ export interface NoticeObserved {
   readonly text: string;
 }
 
+/** A run that goes on where it stopped: all observations of its records so far, told at once. */
+export interface ResumedObserved {
+  readonly type: 'resumed';
+  readonly observed: readonly Observed[];
+}
+
 export type Observed =
+  | ResumedObserved
   | RoundObserved
   | JoinObserved
   | LeaveObserved

@@ -5,6 +5,7 @@ import {
   type Observed,
   type Pooled,
   pool,
+  type ResumedObserved,
   type RoundObserved,
   type ViewJob,
 } from './events.ts';
@@ -145,9 +146,26 @@ export function update(model: ViewModel, observed: Observed, at: number): ViewMo
         `${nameOf(model, observed.slot)} diverged at round ${observed.round}: ${digests}`,
       );
     }
+    case 'resumed':
+      return resumed(model, observed, at);
     case 'round':
       return applied(model, observed, at);
   }
+}
+
+/** What lies behind counts, but is no event of now, and says nothing of today's pace. */
+function resumed(model: ViewModel, { observed }: ResumedObserved, at: number): ViewModel {
+  const behind = observed.reduce((so, seen) => update(so, seen, at), model);
+  const next: ViewModel = {
+    ...behind,
+    phase: model.phase,
+    stageBegan: { at, round: behind.rounds },
+    pace: [{ at, rounds: behind.seen, examples: behind.examples }],
+    events: model.events,
+  };
+  return behind.seen === model.seen
+    ? next
+    : say(next, at, 'info', `goes on from round ${count(behind.rounds)}`);
 }
 
 function say(model: ViewModel, at: number, tone: Tone, text: string): ViewModel {
@@ -198,7 +216,8 @@ function applied(model: ViewModel, seen: RoundObserved, at: number): ViewModel {
   const stage = stageAt(model.plan, seen.round);
   const planned = model.plan.stages[stage];
   const entered = stage !== model.stage;
-  let next = model.seen === 0 ? { ...model, phase: null, stageBegan: { at, round: seen.round } } : model;
+  let next: ViewModel = { ...model, phase: null };
+  if (model.seen === 0) next = { ...next, stageBegan: { at, round: seen.round } };
   if (entered) {
     next = { ...next, stage, stageBegan: { at, round: seen.round }, smoothLoss: Number.NaN };
     if (planned !== undefined && model.seen > 0) {

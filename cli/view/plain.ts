@@ -16,7 +16,7 @@ export function plainEvent(model: ViewModel, line: EventLine): string {
 
 export function plainProgress(model: ViewModel, now: number): string {
   const at = elapsedLabel(model, now);
-  if (model.seen === 0) {
+  if (model.seen === 0 || model.phase !== null) {
     const share = model.phase?.share;
     return `${at} ${model.phase?.text ?? 'starting'}${share === undefined ? '' : ` ${percent(share)}`}`;
   }

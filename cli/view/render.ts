@@ -77,7 +77,7 @@ function progress(model: ViewModel, width: number, now: number, paint: Paint): s
     trackLine(share, width, paint),
     ends(
       paint.dim(`${elapsedLabel(model, now)} elapsed`),
-      Number.isFinite(seconds) ? paint.dim(leftText) : '',
+      paint.dim(model.phase?.text ?? (Number.isFinite(seconds) ? leftText : '')),
       width,
     ),
   ];

@@ -6,6 +6,7 @@ import pc from 'picocolors';
 import type { Observed } from '../../../cli/view/events.ts';
 import { renderResult } from '../../../cli/view/final.ts';
 import { initial, update, type ViewModel } from '../../../cli/view/model.ts';
+import { paceOf } from '../../../cli/view/pace.ts';
 import { headerLine, plainEvent, plainProgress } from '../../../cli/view/plain.ts';
 import { render } from '../../../cli/view/render.ts';
 import { columns } from '../../../cli/view/text.ts';
@@ -161,6 +162,20 @@ test('a worker that comes back under its name keeps its row and its counts', () 
   assert.equal(rows[0]!.probes, before.probes);
   assert.equal(rows[0]!.slot, 7);
   assert.equal(back.events.at(-1)!.text, 'news-0 is back');
+});
+
+test('a run that goes on counts what lies behind it, but shows none of it as news or as speed', () => {
+  const behind = sampleRun(300).slice(0, 206);
+  const model = update(initial(JOB, samplePlan(300), 0), { type: 'resumed', observed: behind }, 1000);
+  const { model: live } = after(300, 206);
+  assert.equal(model.rounds, live.rounds);
+  assert.equal(model.payloadBytes, live.payloadBytes);
+  assert.deepEqual(model.members, live.members);
+  assert.deepEqual(
+    model.events.map((event) => event.text),
+    ['goes on from round 201'],
+  );
+  assert.equal(paceOf(model, 3000).roundsPerSecond, 0);
 });
 
 test('the counters of a whole run add up', () => {
