@@ -58,7 +58,7 @@ export function plot(input: PlotInput): Html {
 <figcaption><span class="title">${input.title}</span>${drawn.map(
     (line) =>
       html`<span class="key ${line.tone}"><i></i>${line.name} <b data-line="${line.name}">${input.show(line.points.at(-1)!.value)}</b></span>`,
-  )}<span class="at" hidden></span></figcaption>
+  )}</figcaption>
 <div class="canvas">
 ${labels(vertical, horizontal, input, x, y)}
 <svg viewBox="0 0 ${WIDTH} ${HEIGHT}" preserveAspectRatio="none" role="img" aria-label="${`${input.title} over rounds; last: ${latest}`}">
@@ -66,7 +66,7 @@ ${grid(vertical, input, x, y)}${input.bands === undefined ? null : band(input.ba
   (line) =>
     line.apart === true ? null : html`<path class="line ${line.tone}" d="${path(line.points, x, y)}"/>`,
 )}</svg>
-${drawn.map((line) => (line.dots === true ? dots(line, x, y) : null))}<span class="cursor" hidden></span>
+${drawn.map((line) => (line.dots === true ? dots(line, x, y) : null))}<span class="cursor" hidden><span class="at"></span></span>
 </div>
 </figure>
 `;

@@ -26,7 +26,6 @@ dl.figures dd small{display:block;font-size:13px;letter-spacing:0;margin-top:3px
 figure{margin:0;min-width:0}
 figcaption{display:flex;flex-wrap:wrap;align-items:baseline;gap:2px 16px;font-size:13px;color:var(--soft);min-height:20px}
 figcaption .title{color:var(--ink);font-weight:600;font-size:14px}
-figcaption .at{margin-left:auto}
 b{font-weight:600;color:var(--ink)}
 .key{white-space:nowrap}
 .key i{display:inline-block;width:12px;height:3px;border-radius:1px;margin-right:6px;vertical-align:middle;position:relative;top:-1px;background:currentColor}
@@ -48,7 +47,8 @@ path.band{fill:var(--train);opacity:.2}
 .stage{position:absolute;bottom:100%;margin-bottom:5px;padding-left:6px;font-size:12px;line-height:1.2;color:var(--soft);white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
 .dot{position:absolute;width:6px;height:6px;margin:-3px 0 0 -3px;border-radius:50%;background:var(--validation)}
 .dot.test{width:9px;height:9px;margin:-4.5px 0 0 -4.5px;background:var(--paper);border:2px solid var(--test)}
-.cursor{position:absolute;top:0;bottom:0;width:1px;background:var(--soft);opacity:.6;pointer-events:none}
+.cursor{position:absolute;top:0;bottom:0;width:1px;background:var(--faint);pointer-events:none}
+.at{position:absolute;top:100%;left:0;transform:translateX(-50%);margin-top:5px;padding:3px 6px;font-size:12px;line-height:1;white-space:nowrap;background:var(--paper)}
 [hidden]{display:none!important}
 table{border-collapse:collapse;width:100%;font-size:14px}
 th,td{text-align:right;padding:7px 0 7px 20px;border-bottom:1px solid var(--line);font-weight:400;white-space:nowrap;vertical-align:middle}
@@ -89,7 +89,7 @@ footer{color:var(--faint);font-size:12.5px;border-top:1px solid var(--line);padd
 @media print{:root{--paper:#fff;--ink:#000;--soft:#444;--faint:#666;--line:#ccc;--grid:#e6e6e6;--fill:#f4f4f4;--train:#2f5fd0;--validation:#b04a05;--test:#000;--missed:#c01f38;--theirs:#a9b1bb}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}
 body{font-size:10.5pt}main{max-width:none;padding:0}.canvas{height:180px}.pair{grid-template-columns:1fr 1fr;gap:20px}dl.figures{grid-template-columns:repeat(6,1fr)}dl.figures dd{font-size:17pt}
-figure,tr,dl.figures,pre.command{break-inside:avoid}h2{break-after:avoid}section{margin-bottom:20px;padding-top:18px}.cursor,.at{display:none}@page{margin:16mm}}
+figure,tr,dl.figures,pre.command{break-inside:avoid}h2{break-after:avoid}section{margin-bottom:20px;padding-top:18px}.cursor{display:none}@page{margin:16mm}}
 `;
 
 /** Values under the pointer. Everything reads without it. */
@@ -110,13 +110,13 @@ for (const figure of document.querySelectorAll('[data-plot]')) {
     const box = canvas.getBoundingClientRect();
     const share = Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
     const round = Math.round(share * plot.span);
-    cursor.hidden = at.hidden = false;
+    cursor.hidden = false;
     cursor.style.left = share * 100 + '%';
     at.textContent = 'round ' + round;
     plot.lines.forEach((line, i) => { shown[i].textContent = line.text[nearest(line.at, round)]; });
   });
   canvas.addEventListener('pointerleave', () => {
-    cursor.hidden = at.hidden = true;
+    cursor.hidden = true;
     shown.forEach((element, i) => { element.textContent = last[i]; });
   });
 }

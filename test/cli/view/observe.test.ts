@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { stripVTControlCharacters } from 'node:util';
 import { initial, update } from '../../../cli/view/model.ts';
 import { observationsOf, observeAll } from '../../../cli/view/observe.ts';
+import { frameAt } from '../../../cli/view/picture.ts';
 import { planOf, stageAt } from '../../../cli/view/plan.ts';
 import { resultOf } from '../../../cli/view/result.ts';
 import {
@@ -84,6 +86,17 @@ test('the view and the result count what the ledger counts', () => {
     before: ledger.evaluations.validation!.first.loss,
     after: ledger.evaluations.validation!.last.loss,
   });
+});
+
+test('a frame can be redrawn from the records, at any round', () => {
+  const entries = applied(wholeRun());
+  const size = { width: 80, height: 30 };
+  assert.match(
+    stripVTControlCharacters(frameAt(entries, 2, size).join('\n')),
+    /stage 1\/2 {2}head .*round 3 of 5/,
+  );
+  assert.match(stripVTControlCharacters(frameAt(entries, 99, size).join('\n')), /round 5 of 5 {2}100 %/);
+  assert.deepEqual(frameAt([], 0, size), []);
 });
 
 test('a member that misses too many rounds is lost, one that says so has left', () => {
