@@ -41,6 +41,7 @@ export class BlockWriter {
     this.#hooks = hooks;
     this.#handlers = [
       ['exit', () => this.close()],
+      ['SIGTSTP', () => this.#pause()],
       ['SIGCONT', () => this.#resume()],
       ...SIGNALS.map((signal) => [signal, () => this.#interrupted(signal)] as const),
     ];
@@ -86,6 +87,13 @@ export class BlockWriter {
     // What scrolled out of the top can no longer be reached.
     const reachable = Math.min(rows, Math.max(0, (this.#screen.rows ?? 24) - 1));
     return reachable === 0 ? '' : `\x1b[${reachable}A\r`;
+  }
+
+  /** Ctrl-Z: the shell that comes to the front needs its cursor. */
+  #pause(): void {
+    if (this.#hooks.listenerCount('SIGTSTP') > 1) return;
+    this.#screen.write(SHOW);
+    this.#hooks.raise('SIGSTOP');
   }
 
   /** After a stop (Ctrl-Z) the shell has written below the block: begin a new one there. */

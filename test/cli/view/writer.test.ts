@@ -135,6 +135,22 @@ test('the cursor is hidden while the block is live and comes back on close, exit
   }
 });
 
+test('Ctrl-Z gives the cursor to the shell, and going on takes a fresh block below what the shell wrote', () => {
+  const terminal = new Terminal(20, 10);
+  const hooks = new Hooks();
+  const writer = new BlockWriter(terminal, hooks);
+  writer.draw(['one', 'two']);
+  hooks.emit('SIGTSTP');
+  assert.ok(terminal.cursorShown);
+  assert.deepEqual(hooks.raised, ['SIGSTOP']);
+  terminal.write('$ fg\n');
+  hooks.emit('SIGCONT');
+  writer.draw(['three']);
+  assert.deepEqual(terminal.lines, ['one', 'two', '$ fg', 'three', '']);
+  assert.ok(!terminal.cursorShown);
+  writer.close();
+});
+
 test('a signal that somebody else handles leaves the block drawing', () => {
   const terminal = new Terminal(20, 10);
   const hooks = new Hooks();
