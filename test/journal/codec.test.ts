@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { OnebyteError } from '../../worker/errors.ts';
+import { MAX_TEXT } from '../../worker/journal/bytes.ts';
 import { decodeBody, encodeBody } from '../../worker/journal/codec.ts';
 import { emptyLedger, type Ledger, SPLITS } from '../../worker/journal/ledger.ts';
 import type { JournalRecord, RoundRecord } from '../../worker/journal/record.ts';
@@ -164,18 +165,26 @@ describe('a record in bytes', () => {
   });
 
   it('of a genesis does not inflate beyond its stated length', () => {
-    const record = { ...genesisOf(), uid: 'u'.repeat(5000) };
+    const spec = { ...jobSpec(), padding: 'u'.repeat(5000) };
+    const record = genesisOf(spec);
     const body = encodeBody(record, emptyLedger());
     assert.ok(body.length < 2000);
     assert.deepEqual(decodeBody(body, emptyLedger()), record);
-    const at = body.length - (body.length - 1 - 6 - 96);
+    const at = 1 + 6 + 3 * 32; // kind, time, digests: here the stated length begins
     const lied = body.slice();
-    assert.ok(lied[at]! >= 0x80, 'the stated length');
+    assert.ok(lied[at]! >= 0x80);
     lied[at]! ^= 0x10;
     assert.equal(code(lied, emptyLedger()), 'RECORD_INVALID');
-    assert.throws(() => encodeBody({ ...record, uid: 'u'.repeat(1 << 20) }, emptyLedger()), {
-      code: 'RECORD_INVALID',
-    });
+    const huge = genesisOf({ ...spec, padding: 'u'.repeat(1 << 20) } as typeof spec);
+    assert.throws(() => encodeBody(huge, emptyLedger()), { code: 'RECORD_INVALID' });
+  });
+
+  it('holds names and locations up to a limit, so that no member makes records large', () => {
+    const ledger = started(1);
+    const named = (name: string) => roundOf(ledger, { joins: [{ ...joinOf(1), name }] });
+    const fits = named('x'.repeat(MAX_TEXT));
+    assert.deepEqual(decodeBody(encodeBody(fits, ledger), ledger), fits);
+    assert.throws(() => encodeBody(named('x'.repeat(MAX_TEXT + 1)), ledger), { message: /at most 1024/ });
   });
 
   it('refuses to write what could not be read', () => {

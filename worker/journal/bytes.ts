@@ -1,5 +1,8 @@
 import { OnebyteError } from '../errors.ts';
 
+/** Most UTF-8 bytes of a name or a location: no record grows without bound by what a member calls itself. */
+export const MAX_TEXT = 1024;
+
 /** Builds a record's bytes. Numbers that do not fit are a mistake of the caller: RECORD_INVALID. */
 export class ByteWriter {
   #buffer = new Uint8Array(256);
@@ -29,10 +32,11 @@ export class ByteWriter {
     return this.varint(value >= 0 ? 2 * value : -2 * value - 1, what);
   }
 
-  /** Length and UTF-8 bytes. */
-  text(value: string, what: string): this {
+  /** Length and UTF-8 bytes, at most `max` of them. */
+  text(value: string, what: string, max = MAX_TEXT): this {
     if (!value.isWellFormed()) throw invalid(`${what} is not well-formed Unicode`);
     const bytes = new TextEncoder().encode(value);
+    if (bytes.length > max) throw invalid(`${what} has ${bytes.length} bytes, at most ${max} are allowed`);
     return this.varint(bytes.length, what).raw(bytes);
   }
 
@@ -122,8 +126,8 @@ export class ByteReader {
   }
 
   /** The number of items that follow, each of at least `itemBytes` bytes. */
-  count(what: string, itemBytes: number): number {
-    const items = this.varint(what);
+  count(what: string, itemBytes: number, max = Number.MAX_SAFE_INTEGER): number {
+    const items = this.varint(what, max);
     if (items * itemBytes > this.left) throw truncated(items * itemBytes - this.left);
     return items;
   }
@@ -133,8 +137,8 @@ export class ByteReader {
     return value % 2 === 0 ? value / 2 : -(value + 1) / 2;
   }
 
-  text(what: string): string {
-    const bytes = this.raw(this.count(what, 1));
+  text(what: string, max = MAX_TEXT): string {
+    const bytes = this.raw(this.count(what, 1, max));
     try {
       return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
     } catch (cause) {

@@ -35,7 +35,7 @@ export function decodeGenesis(reader: ByteReader): GenesisRecord {
     throw new OnebyteError('RECORD_INVALID', 'not a record: the description is too long');
   const description = new ByteReader(plain);
   const uid = description.text('uid');
-  const job = description.text('job');
+  const job = description.text('job', MAX_DESCRIPTION);
   const tensors = list(description, 3, readTensor);
   const artifacts = list(description, 34, readArtifact);
   description.end();
@@ -43,7 +43,7 @@ export function decodeGenesis(reader: ByteReader): GenesisRecord {
 }
 
 function describe(record: GenesisRecord): Uint8Array {
-  const writer = new ByteWriter().text(record.uid, 'uid').text(record.job, 'job');
+  const writer = new ByteWriter().text(record.uid, 'uid').text(record.job, 'job', MAX_DESCRIPTION);
   writer.varint(record.tensors.length, 'tensors');
   for (const tensor of record.tensors) {
     writer.text(tensor.name, 'tensor name').signed(tensor.exponent, 'exponent');

@@ -1,38 +1,38 @@
 import { createHash } from 'node:crypto';
 import { OnebyteError } from '../errors.ts';
+import {
+  type CombinedEvaluation,
+  combine,
+  type Evaluations,
+  evaluationsAfter,
+  SPLITS,
+  type Split,
+} from './evaluation.ts';
 import type { JobSpec } from './job.ts';
 import { parseJob } from './job-text.ts';
+import { MAX_MEMBERS, type Member, membersAfter } from './member.ts';
 import { effective, forwardsOf, type PlannedStage, stageOf, totalRounds } from './plan.ts';
 import type {
   ArtifactRecord,
   CheckpointRecord,
   EndRecord,
-  Evaluation,
   GenesisRecord,
-  Join,
   JournalRecord,
   RoundRecord,
 } from './record.ts';
 
+export {
+  type CombinedEvaluation,
+  combine,
+  SPLITS,
+  type Split,
+  type SplitHistory,
+} from './evaluation.ts';
+export { MAX_MEMBERS, type Member, MISSED_LIMIT } from './member.ts';
 export { effective, forwardsOf, stageOf, totalRounds } from './plan.ts';
 
-/** A member with this many zero-byte rounds in a row is out; it may join again under a new id. */
-export const MISSED_LIMIT = 4;
-export const MAX_MEMBERS = 4096;
 /** Share of the old value in the exponential average of the loss. */
 const LOSS_DECAY = 0.9;
-
-export type Split = Evaluation['split'];
-export const SPLITS: readonly Split[] = ['train', 'validation', 'test'];
-
-export interface Member extends Join {
-  /** Stable while it is in; the smallest that was free when it joined. */
-  readonly slot: number;
-  /** The first round that it can contribute to. */
-  readonly joined: number;
-  /** Rounds in a row without a byte of it. */
-  readonly missed: number;
-}
 
 export interface Totals {
   readonly probes: number;
@@ -46,19 +46,6 @@ export interface Totals {
   readonly rounds: number;
   /** Milliseconds, as the proposers measured them. */
   readonly elapsed: number;
-}
-
-/** One split at the start state of `round`, over all slots that evaluated it. */
-export interface CombinedEvaluation {
-  readonly round: number;
-  readonly count: number;
-  readonly loss: number;
-  readonly accuracy: number;
-}
-
-export interface SplitHistory {
-  readonly first: CombinedEvaluation;
-  readonly last: CombinedEvaluation;
 }
 
 /**
@@ -89,7 +76,7 @@ export interface Ledger {
   readonly totals: Totals;
   /** Exponential average of the rounds' losses; NaN until one was measured. */
   readonly loss: number;
-  readonly evaluations: { readonly [split in Split]: SplitHistory | null };
+  readonly evaluations: Evaluations;
   /** Why no more updates come; decided from the records alone. */
   readonly complete: 'rounds' | 'forwards' | 'target' | null;
   /** Whether the final evaluation is in. */
@@ -213,7 +200,7 @@ function afterRound(ledger: Ledger, job: JobSpec, record: RoundRecord): Ledger {
     check(record.evaluations.length === 0, 'evaluations in a record without bytes');
   }
   const round = update || final ? ledger.round + 1 : ledger.round;
-  const evaluations = evaluationsAfter(ledger, record);
+  const evaluations = evaluationsAfter(ledger.evaluations, record);
   const totals = totalsAfter(ledger, job, record, update);
   const complete =
     ledger.complete ?? (update ? completion(job, round, totals, combine(record, 'validation')) : null);
@@ -264,27 +251,6 @@ function checkRound(ledger: Ledger, job: JobSpec, record: RoundRecord): void {
   }
 }
 
-function membersAfter(
-  members: readonly Member[],
-  record: RoundRecord,
-  round: number,
-  update: boolean,
-): Member[] {
-  const staying = members
-    .map((member, i) =>
-      update ? { ...member, missed: record.bytes[i]!.length === 0 ? member.missed + 1 : 0 } : member,
-    )
-    .filter((member) => !record.leaves.includes(member.slot) && member.missed < MISSED_LIMIT);
-  const taken = new Set(staying.map((member) => member.slot));
-  let slot = 0;
-  for (const join of record.joins) {
-    while (taken.has(slot)) slot++;
-    taken.add(slot);
-    staying.push({ ...join, slot, joined: round, missed: 0 });
-  }
-  return staying.sort((a, b) => a.slot - b.slot);
-}
-
 function totalsAfter(ledger: Ledger, job: JobSpec, record: RoundRecord, update: boolean): Totals {
   const { estimator } = effective(job, currentStage(ledger).stage);
   const totals = { ...ledger.totals, elapsed: ledger.totals.elapsed + record.elapsed };
@@ -298,29 +264,6 @@ function totalsAfter(ledger: Ledger, job: JobSpec, record: RoundRecord, update: 
     totals.exampleForwards += forwards * Math.min(estimator.batch, ledger.members[i]!.examples);
   }
   return totals;
-}
-
-/** One split over all slots of one record, summed in slot order; null where the record has none. */
-export function combine(record: RoundRecord, split: Split): CombinedEvaluation | null {
-  let [examples, loss, correct] = [0, 0, 0];
-  for (const e of record.evaluations) {
-    if (e.split !== split) continue;
-    examples += e.count;
-    loss += e.lossSum;
-    correct += e.correct;
-  }
-  if (examples === 0) return null;
-  return { round: record.round, count: examples, loss: loss / examples, accuracy: correct / examples };
-}
-
-function evaluationsAfter(ledger: Ledger, record: RoundRecord): Ledger['evaluations'] {
-  if (record.evaluations.length === 0) return ledger.evaluations;
-  const history = (split: Split): SplitHistory | null => {
-    const last = combine(record, split);
-    const before = ledger.evaluations[split];
-    return last === null ? before : { first: before?.first ?? last, last };
-  };
-  return { train: history('train'), validation: history('validation'), test: history('test') };
 }
 
 function completion(
