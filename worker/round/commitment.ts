@@ -9,6 +9,7 @@ import {
   patienceOf,
   roundRecord,
 } from './ballot.ts';
+import type { JoinRequest } from './messages.ts';
 import { tolerated, waitTime } from './pace.ts';
 import { type Joiner, type MachineState, type Turn, takesPart } from './state.ts';
 
@@ -117,12 +118,18 @@ function joinsOf(state: MachineState, ballot: Ballot, now: number): Join[] {
 
 /** Who asks to be let in now. */
 export function liveJoiners(state: MachineState, now: number): Join[] {
-  return state.joiners.filter(({ at }) => now - at <= JOIN_LASTS).map(({ join }) => join);
+  return state.joiners
+    .filter(({ at, run }) => run === state.run && now - at <= JOIN_LASTS)
+    .map(({ join }) => join);
 }
 
 /** The joiners with one more, or with one heard of again. */
-export function withJoiner(joiners: readonly Joiner[], join: Join, at: number): readonly Joiner[] {
+export function withJoiner(
+  joiners: readonly Joiner[],
+  { run, join }: JoinRequest,
+  at: number,
+): readonly Joiner[] {
   if (join.name.length > MAX_NAME || join.group.length > MAX_NAME) return joiners;
   const others = joiners.filter((joiner) => joiner.join.id !== join.id && at - joiner.at <= JOIN_LASTS);
-  return others.length < MAX_MEMBERS ? [...others, { join, at }] : joiners;
+  return others.length < MAX_MEMBERS ? [...others, { run, join, at }] : joiners;
 }

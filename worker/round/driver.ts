@@ -66,6 +66,8 @@ export type Outcome =
   | { readonly type: 'finished'; readonly record: EndRecord; readonly own: Digest | null };
 
 const PAUSE = 250;
+/** A reason of our own spares the making of an exception for every round. */
+const ABANDONED = 'abandoned';
 
 /** Runs one member over real ports: all events go through one queue, one at a time, into the machine. */
 export class MemberDriver {
@@ -171,6 +173,9 @@ export class MemberDriver {
       case 'cancelTimer':
         this.#cancelTimer(effect.name);
         break;
+      case 'look':
+        this.#ask(this.#last(), (last) => ({ type: 'started', last }));
+        break;
       case 'resync':
         this.#follower.resync();
         break;
@@ -231,7 +236,7 @@ export class MemberDriver {
   }
 
   #abandon(): void {
-    this.#work.abort();
+    this.#work.abort(ABANDONED);
     this.#work = new AbortController();
   }
 
@@ -305,8 +310,8 @@ export class MemberDriver {
   }
 
   #stop(): void {
-    this.#ended.abort();
-    this.#work.abort();
+    this.#ended.abort(ABANDONED);
+    this.#work.abort(ABANDONED);
     this.#queue.length = 0;
     for (const { cancel } of this.#timers.values()) cancel();
     this.#timers.clear();

@@ -4,12 +4,12 @@ import type { Message, Sums, Tag } from './messages.ts';
 import type { Shard } from './shard.ts';
 
 /** Names of a member's timers; arming one replaces it. */
-export const TIMERS = ['wait', 'attempt', 'retry', 'join', 'boot', 'takeover', 'leave'] as const;
+export const TIMERS = ['catchUp', 'wait', 'attempt', 'retry', 'join', 'boot', 'takeover', 'leave'] as const;
 export type TimerName = (typeof TIMERS)[number];
 
 /** What happens to one member. */
 export type Event =
-  /** The member is up; `last` is the log's last sequence now: what has to be applied before it takes part. */
+  /** The log's last sequence now, at the start and after `look`: what has to be applied before taking part. */
   | { readonly type: 'started'; readonly last: number }
   /**
    * A record was followed and the state moved with it. `own` is this member's digest of the state that the record
@@ -85,6 +85,8 @@ export type Effect =
   | { readonly type: 'broadcast'; readonly message: Message }
   | { readonly type: 'setTimer'; readonly name: TimerName; readonly ms: number }
   | { readonly type: 'cancelTimer'; readonly name: TimerName }
+  /** Ask for the log's last sequence; answered by `started`. */
+  | { readonly type: 'look' }
   /** Nothing came of the log for long though it must hold something: open its tail anew. */
   | { readonly type: 'resync' }
   /** This replica's state is not the one that the record speaks of: throw it away and build it from the log. */

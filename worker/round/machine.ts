@@ -32,6 +32,7 @@ import {
 const RETRY = 250;
 const LONGEST_RETRY = 8000;
 const LEAVE_AGAIN = 500;
+const CATCH_UP = 2000;
 const MAX_LEAVERS = 4096;
 /** Appends in a row without a new entry after which the log's tail is opened anew. */
 const RESYNC_AFTER = 4;
@@ -57,7 +58,8 @@ function handle(turn: Turn, event: Event): void {
   const { state, now } = turn;
   switch (event.type) {
     case 'started':
-      state.target = event.last;
+      // Never more than at first: new entries keep coming, and taking part must not wait for them.
+      state.target = Math.min(state.target ?? event.last, event.last);
       state.entryAt = now;
       settle(turn);
       break;
@@ -87,7 +89,8 @@ function handle(turn: Turn, event: Event): void {
       closeBallot(turn);
       moved(turn, 0);
       Object.assign(state, { ledger: emptyLedger(), target: event.last, muted: false, entryAt: now });
-      return;
+      settle(turn);
+      break;
     case 'message':
       onMessage(turn, event.from, event.message);
       tryAppend(turn);
@@ -142,6 +145,7 @@ function settle(turn: Turn, own: Digest | null = null): void {
     return;
   }
   if (!takesPart(state)) {
+    if (state.target !== null && state.seq < state.target) turn.setTimer('catchUp', CATCH_UP);
     if (state.leaveBy !== null) leave(turn, false);
     else tryAppend(turn);
     return;
@@ -157,6 +161,10 @@ function settle(turn: Turn, own: Digest | null = null): void {
 function onTimer(turn: Turn, name: TimerName): void {
   const { state } = turn;
   switch (name) {
+    case 'catchUp':
+      // The log may have lost what is waited for.
+      if (state.target !== null && state.seq < state.target) turn.act({ type: 'look' });
+      return;
     case 'wait':
       if (state.ballot?.waiting === true) turn.ballot({ expired: true });
       return;
@@ -190,9 +198,9 @@ function onMessage(turn: Turn, from: string, message: Message): void {
       onProposal(turn, from, message);
       break;
     case 'join':
-      if (message.run !== state.run || message.join.id !== from || from === state.self.id) return;
-      if (state.leavers.includes(from)) return;
-      state.joiners = withJoiner(state.joiners, message.join, now);
+      if ((state.run !== null && message.run !== state.run) || message.join.id !== from) return;
+      if (from === state.self.id || state.leavers.includes(from)) return;
+      state.joiners = withJoiner(state.joiners, message, now);
       if (takesPart(state) && state.ballot?.members.length === 0 && state.leaveBy === null) boot(turn);
       return;
     case 'leave':

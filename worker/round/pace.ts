@@ -32,7 +32,7 @@ const MAX_BACKOFF = 3;
 const UNKNOWN_BEHIND = 1000;
 const UNKNOWN_COMMIT = 2000;
 const MIN_ATTEMPT = 100;
-const MAX_ATTEMPT = 30_000;
+const MAX_ATTEMPT = 10_000;
 
 /** Shortest and longest wait behind a first contribution: so many milliseconds, or so many times the first's own time. */
 const BOUNDS: Readonly<Record<Patience, { floor: [number, number]; ceiling: [number, number] }>> = {
@@ -68,11 +68,13 @@ export function waitTime(pace: Pace, patience: Patience, first: number): number 
   return Math.min(Math.max(learnt, least), Math.max(ceiling[0], ceiling[1] * first, least));
 }
 
-/** How long after sending its contribution a member takes the proposer of this attempt for lost. */
-export function attemptTime(pace: Pace, patience: Patience, attempt: number): number {
-  const proposer = 2 * waitTime(pace, patience, pace.first.mean);
-  const learnt = Math.max(timeOut(pace.commit, UNKNOWN_COMMIT), proposer);
-  return Math.min(Math.max(learnt * 2 ** Math.min(attempt, MAX_BACKOFF), MIN_ATTEMPT), MAX_ATTEMPT);
+/**
+ * How long after sending its contribution a member takes the proposers so far for lost. Too short does little harm:
+ * one proposer more waits for the others.
+ */
+export function attemptTime(pace: Pace, attempt: number): number {
+  const learnt = Math.max(timeOut(pace.commit, UNKNOWN_COMMIT), waitTime(pace, 'probe', pace.first.mean));
+  return Math.min(Math.max(learnt * (attempt === 0 ? 1 : 2), MIN_ATTEMPT), MAX_ATTEMPT);
 }
 
 /** Behind the first by more than this, a member that can should evaluate fewer probes. */

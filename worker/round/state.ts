@@ -20,6 +20,8 @@ export const DEFAULT_OPTIONS: MachineOptions = { expected: 1, grace: 10_000, lea
 
 /** Somebody who asked to be let in, and when it last did. */
 export interface Joiner {
+  /** Of which run; this member may not know its own yet. */
+  readonly run: Tag;
   readonly join: Join;
   readonly at: number;
 }

@@ -4,7 +4,6 @@ import {
   type Ballot,
   isFit,
   openBallot,
-  patienceOf,
   probeBounds,
   proposerOf,
   reseat,
@@ -148,31 +147,49 @@ function completeOwn(turn: Turn): void {
   submit(turn);
 }
 
-/** Puts the own proposal into the ballot and before the attempt's proposer, and gives that one its time. */
+/** Puts the own proposal into the ballot and before every proposer so far, and gives the last one its time. */
 export function submit(turn: Turn): void {
-  const { state } = turn;
-  const ballot = state.ballot!;
+  const ballot = turn.state.ballot!;
   const own = { ...ballot.own!, attempt: ballot.attempt };
-  const proposer = proposerOf(ballot, ballot.attempt);
-  if (proposer.id !== state.self.id) turn.send(proposer.id, own);
   place(turn, ballot.index, own);
+  sendTo(turn, own, 0, ballot.attempt);
   armAttempt(turn);
+}
+
+/** To the proposers of the attempts `from` to `to`. */
+function sendTo(turn: Turn, own: Proposal, from: number, to: number): void {
+  const ballot = turn.state.ballot!;
+  const n = ballot.members.length;
+  if (n > 2 && to - from + 1 >= n / 2) {
+    turn.act({ type: 'broadcast', message: own });
+    return;
+  }
+  for (let attempt = from; attempt <= Math.min(to, from + n - 1); attempt++) {
+    const { id } = proposerOf(ballot, attempt);
+    if (id !== turn.state.self.id) turn.send(id, own);
+  }
 }
 
 export function armAttempt(turn: Turn): void {
   const ballot = turn.state.ballot!;
   if (ballot.index < 0) return;
-  turn.setTimer('attempt', attemptTime(turn.state.pace, patienceOf(ballot), ballot.attempt));
+  turn.setTimer('attempt', attemptTime(turn.state.pace, ballot.attempt));
 }
 
-/** The proposer did not commit in time: on to the next one. */
+/**
+ * Nobody committed in time: as many proposers again. (One more each time would take a run whose workers were all
+ * replaced at once through all of the old ones.)
+ */
 export function onAttemptOver(turn: Turn): void {
   const { ballot } = turn.state;
   if (ballot === null || ballot.index < 0) return;
   if (ballot.kind !== 'end' && ballot.own === null) return;
-  turn.ballot({ attempt: ballot.attempt + 1 });
-  if (ballot.own === null) armAttempt(turn);
-  else submit(turn);
+  const n = ballot.members.length;
+  const all = ballot.attempt >= n - 1;
+  const attempt = all ? ballot.attempt : Math.min(2 * ballot.attempt + 1, n - 1);
+  turn.ballot({ attempt });
+  if (ballot.own !== null) sendTo(turn, { ...ballot.own, attempt }, all ? 0 : ballot.attempt + 1, attempt);
+  armAttempt(turn);
 }
 
 /** A proposal of another member. */
