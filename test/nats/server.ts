@@ -115,9 +115,14 @@ export class NatsSystem {
     this.#processes.signal(`nats-${i}`, 'SIGCONT');
   }
 
+  /** What the servers are configured with at their next start. */
+  configure(config: object): void {
+    this.#config = config;
+  }
+
   /** Other accounts or users, without a restart. */
   async reload(config: object): Promise<void> {
-    this.#config = config;
+    this.configure(config);
     for (let i = 0; i < this.count; i++) {
       await writeFile(this.#configFile(i), `${JSON.stringify(this.#configuration(i), null, 2)}\n`);
       this.#processes.signal(`nats-${i}`, 'SIGHUP');
@@ -176,7 +181,7 @@ export class NatsSystem {
     const routes = this.#ports.map((ports) => `nats://127.0.0.1:${ports.cluster}`);
     const leafnodes = {
       ...(leaves === true ? { listen: `127.0.0.1:${leaf}` } : {}),
-      ...(remotes === undefined ? {} : { remotes, reconnect: 1 }),
+      ...(remotes === undefined ? {} : { remotes, reconnect: '1s' }),
     };
     return {
       server_name: `n${i}`,

@@ -66,8 +66,8 @@ export class NatsBus implements Bus {
 
   #receive(error: Error | null, message: { subject: string; data: Uint8Array }, direct: boolean): void {
     if (error !== null || !this.#open) return;
-    const from = senderOf(message.subject);
-    if (!direct && from === this.self) return;
+    const from = senderOf(this.names, message.subject);
+    if (from === null || (!direct && from === this.self)) return;
     this.payload.received += message.data.length;
     this.#handler(from, message.data.slice());
   }

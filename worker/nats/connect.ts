@@ -1,4 +1,6 @@
 import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { checkServerIdentity } from 'node:tls';
 import {
   type Authenticator,
   type ConnectionOptions,
@@ -8,6 +10,7 @@ import {
   nkeyAuthenticator,
   tokenAuthenticator,
   usernamePasswordAuthenticator,
+  wsconnect,
 } from '@nats-io/transport-node';
 import { OnebyteError } from '../errors.ts';
 import { connectionError } from './failure.ts';
@@ -15,7 +18,10 @@ import { Link } from './link.ts';
 
 /** How to reach a NATS system. Files are read again at every connection, so that what rotates is picked up. */
 export interface NatsConfig {
-  /** `nats://host:port` or `tls://host:port`, one or more of a cluster. */
+  /**
+   * `nats://host:port` or `tls://host:port`, one or more of a cluster; or all `ws://`, `wss://`, where a proxy lets
+   * nothing else through (authorities of its certificate: NODE_EXTRA_CA_CERTS; its bytes are not counted).
+   */
   readonly servers: readonly string[];
   /** What the server calls this connection in its reports. */
   readonly name?: string;
@@ -61,16 +67,17 @@ const LONGEST_WAIT = 4000;
 export async function openNats(config: NatsConfig, options: OpenOptions = {}): Promise<NatsConnection> {
   const { wait, onFailure } = options;
   const prepared = connectionOptions(config);
+  const webSocket = config.servers.some((server) => /^wss?:/.test(server));
   for (let pause = RECONNECT_WAIT; ; pause = Math.min(2 * pause, LONGEST_WAIT)) {
     try {
-      const connection = await connect(prepared);
+      const connection = await (webSocket ? wsconnect : connect)(prepared);
       Link.of(connection).options = {
         servers: config.servers,
         inboxPrefix: config.inboxPrefix ?? '_INBOX',
       };
       return connection;
     } catch (cause) {
-      const error = connectionError(cause, config.servers);
+      const error = connectionError(cause, config.servers, config.tls !== undefined);
       onFailure?.(error);
       if (error.code !== 'NATS_UNREACHABLE' || wait === undefined || wait.aborted) throw error;
       await new Promise((resolve) => setTimeout(resolve, pause * (0.5 + Math.random() / 2)));
@@ -96,8 +103,26 @@ export function connectionOptions(config: NatsConfig): ConnectionOptions {
     noAsyncTraces: true,
     ...(config.name === undefined ? {} : { name: config.name }),
     ...(config.inboxPrefix === undefined ? {} : { inboxPrefix: config.inboxPrefix }),
-    ...(tls === undefined ? {} : { tls }),
+    ...(tls === undefined ? {} : { tls: { ...tls, ...identityOf(config.servers) } }),
     ...(authenticator === null ? {} : { authenticator }),
+  };
+}
+
+/**
+ * The client asks for the name `localhost` of a server that is given by its address; what has to be in the certificate
+ * is one of the addresses.
+ */
+function identityOf(servers: readonly string[]): { checkServerIdentity?: typeof checkServerIdentity } {
+  const hosts = servers.map((server) => new URL(server).hostname.replace(/^\[|\]$/g, ''));
+  const addresses = hosts.filter((host) => isIP(host) !== 0);
+  if (addresses.length === 0 || hosts.includes('localhost')) return {};
+  return {
+    checkServerIdentity: (host, certificate) => {
+      const wrong = checkServerIdentity(host, certificate);
+      if (host !== 'localhost' || wrong === undefined) return wrong;
+      const all = addresses.map((address) => checkServerIdentity(address, certificate));
+      return all.includes(undefined) ? undefined : all[0];
+    },
   };
 }
 

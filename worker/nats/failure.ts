@@ -17,8 +17,11 @@ const TLS_CODES = new Set([
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
 ]);
 
-/** Why a connection could not be made, or ended for good, in words of ours. */
-export function connectionError(cause: unknown, servers: readonly string[]): OnebyteError {
+/**
+ * Why a connection could not be made, or ended for good, in words of ours.
+ * @param secured whether it was to be made with TLS
+ */
+export function connectionError(cause: unknown, servers: readonly string[], secured = false): OnebyteError {
   if (cause instanceof OnebyteError) return cause;
   const at = servers.map(withoutPassword).join(', ');
   if (isDenied(cause))
@@ -32,9 +35,14 @@ export function connectionError(cause: unknown, servers: readonly string[]): One
       cause,
       remedy: 'Check the CA file, the host name in the server certificate, and the client certificate.',
     });
+  const check = 'Check the URL, that the server runs, and what lies between: firewall, NetworkPolicy, DNS.';
+  // With TLS 1.3 the client is done before the server looks at its certificate, and only finds the line dead.
+  const silent = cause instanceof errors.TimeoutError && secured;
+  const hint =
+    ' A server that wants a client certificate and sees none that it trusts does not answer either.';
   return new OnebyteError('NATS_UNREACHABLE', `no NATS server answers at ${at}: ${message || code}`, {
     cause,
-    remedy: 'Check the URL, that the server runs, and what lies between: firewall, NetworkPolicy, DNS.',
+    remedy: silent ? check + hint : check,
   });
 }
 

@@ -85,8 +85,10 @@ export function busSubscriptions({ bus }: JobNames, self: string): readonly [str
   return [`${bus}.${memberTokens(self)}.*.*`, `${bus}.${ALL}.*.*`];
 }
 
-/** Who sent a message that came on this subject of the bus. */
-export function senderOf(subject: string): string {
+/** Who sent a message that came on this subject; null where it is none of the bus. */
+export function senderOf({ bus }: JobNames, subject: string): string | null {
+  // What a consumer delivers comes on the subject that it was stored under, whatever was subscribed to.
+  if (!subject.startsWith(`${bus}.`)) return null;
   const [tag = '', life = ''] = subject.split('.').slice(-2);
   return life === '-' ? untoken(tag) : tag + life;
 }
