@@ -160,6 +160,7 @@ export class Elector {
         if (error instanceof Conflict || error instanceof NotFound) {
           const isOurs = await this.#look(Math.min(left, 5_000)).catch(() => undefined);
           if (isOurs === false) return false;
+          if (isOurs === true) continue;
         }
       }
       await clock.sleep(Math.min(this.#times.retryMs, Math.max(0, left)));

@@ -150,8 +150,8 @@ describe('Elector', { skip }, () => {
       { kind: 'slow', ms: 300 },
       { kind: 'status', status: 429, retryAfter: 1 },
     ] as const;
-    proxy.decide = () => (++calls % 2 === 0 ? faults[(calls / 2) % faults.length] : undefined);
-    await until('many renewals', () => calls > 16);
+    proxy.decide = () => (++calls % 3 === 0 ? faults[(calls / 3) % faults.length] : undefined);
+    await until('many renewals', () => calls > 26 || !one.elector.isLeading);
     assert.ok(one.elector.isLeading);
     await one.stop();
     assert.deepEqual(one.log, ['started', 'stopped']);
