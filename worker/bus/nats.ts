@@ -61,7 +61,7 @@ export class NatsBus implements Bus {
   #publish(subject: string, data: Uint8Array): void {
     if (!this.#open || !this.#link.up || this.#connection.isClosed()) return;
     this.payload.sent += data.length;
-    this.#connection.publish(subject, data.slice());
+    this.#connection.publish(subject, new Uint8Array(data));
   }
 
   #receive(error: Error | null, message: { subject: string; data: Uint8Array }, direct: boolean): void {
@@ -69,6 +69,6 @@ export class NatsBus implements Bus {
     const from = senderOf(this.names, message.subject);
     if (from === null || (!direct && from === this.self)) return;
     this.payload.received += message.data.length;
-    this.#handler(from, message.data.slice());
+    this.#handler(from, new Uint8Array(message.data));
   }
 }

@@ -108,7 +108,8 @@ export class ByteReader {
   /** A copy, so that what is kept of a record does not keep the whole input alive. */
   raw(length: number): Uint8Array {
     const at = this.#take(length);
-    return this.#bytes.slice(at, at + length);
+    // Not `slice`, which of a Buffer gives a view.
+    return new Uint8Array(this.#bytes.subarray(at, at + length));
   }
 
   varint(what: string, max = Number.MAX_SAFE_INTEGER): number {

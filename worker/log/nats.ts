@@ -39,7 +39,7 @@ export class NatsLog implements Log {
 
   async append(data: Uint8Array, { expectedLast, id }: AppendOptions): Promise<number> {
     this.#check();
-    const copy = data.slice();
+    const copy = new Uint8Array(data);
     const room = (this.#api.connection.info?.max_payload ?? 1 << 20) - HEADERS_SIZE;
     if (copy.length > room) throw new LogFull(`an entry of ${copy.length} bytes, at most ${room} fit`);
     const until = performance.now() + this.#api.timeoutMs;

@@ -129,8 +129,8 @@ interface StoredMessage {
 /** The entry in a message that the server handed out or republished; null where it is neither. */
 export function entryOf(message: Msg): LogEntry | null {
   const seq = Number(message.headers?.get(HEADERS.sequence));
-  // A copy: the message is a part of whatever came from the socket with it.
-  return Number.isSafeInteger(seq) && seq > 0 ? { seq, data: message.data.slice() } : null;
+  // A copy, of a Buffer that is a part of whatever came from the socket with it.
+  return Number.isSafeInteger(seq) && seq > 0 ? { seq, data: new Uint8Array(message.data) } : null;
 }
 
 function idIn(headers: string): string {
