@@ -121,7 +121,7 @@ export class Elector {
       this.#renewedAt = undefined;
     }
     if (!isKept)
-      throw new LeadershipLost(`lease ${this.#options.name}: not renewed for ${this.#times.renewMs} ms`);
+      throw new LeadershipLost(`lease ${this.#options.name}: taken, deleted or not renewed in time`);
   }
 
   /** Tries until the lease is ours (true) or the signal is aborted. */

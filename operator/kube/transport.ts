@@ -12,13 +12,16 @@ export interface Request {
   readonly signal: AbortSignal;
 }
 
+// Node closes a free connection after this; one in use is only told, and nobody listens.
+const idleMs = 5_000;
+
 /** The head of an answer; its body must be read to the end or destroyed. */
 export type Answer = IncomingMessage;
 
 /**
  * One pool of connections to the API server for calls and watches alike. Plain HTTP/1.1 of Node: a watch holds one
- * connection, all calls share the rest, and at most two idle ones are kept for 30 s. (client-node 2.0.1 opens a new
- * TLS connection for every call.)
+ * connection, all calls share the rest, and one that was idle for 5 s is closed, so that at rest only those that are used
+ * remain. (client-node 2.0.1 opens a new TLS connection for every call.)
  */
 export class Transport {
   readonly #server: URL;
@@ -28,7 +31,7 @@ export class Transport {
   constructor(config: ClusterConfig) {
     this.#server = config.server;
     this.#isSecure = config.server.protocol === 'https:';
-    const pool = { keepAlive: true, keepAliveMsecs: 15_000, maxFreeSockets: 2, timeout: 30_000 };
+    const pool = { keepAlive: true, keepAliveMsecs: 15_000, maxFreeSockets: 16, timeout: idleMs };
     this.#agent = this.#isSecure ? new https.Agent({ ...pool, ...config.tls }) : new http.Agent(pool);
   }
 
