@@ -73,6 +73,25 @@ export const recipes = {
     ].join(' '),
     programs: { kubernetes: 'kubernetes' },
   },
+  promtool: {
+    from: 'go',
+    module: 'prometheus',
+    version: '3.16.0',
+    builds: { promtool: 'github.com/prometheus/prometheus/cmd/promtool' },
+    tags: 'remove_all_sd,enable_kubernetes_sd',
+    ldflags: '-s -w',
+    programs: { promtool: 'promtool' },
+  },
+  prometheus: {
+    from: 'go',
+    module: 'prometheus',
+    version: '3.16.0',
+    builds: { prometheus: 'github.com/prometheus/prometheus/cmd/prometheus' },
+    // Of all service discoveries only Kubernetes: the others double the build.
+    tags: 'remove_all_sd,enable_kubernetes_sd',
+    ldflags: '-s -w',
+    programs: { prometheus: 'prometheus' },
+  },
 } as const satisfies Record<string, Recipe>;
 
 export type ToolName = keyof typeof recipes | 'kubectl';
