@@ -79,7 +79,7 @@ export const recipes = {
     version: '3.16.0',
     builds: { promtool: 'github.com/prometheus/prometheus/cmd/promtool' },
     tags: 'remove_all_sd,enable_kubernetes_sd',
-    ldflags: '-s -w',
+    ldflags: '-s -w -X github.com/prometheus/common/version.Version=3.16.0',
     programs: { promtool: 'promtool' },
   },
   prometheus: {
@@ -89,7 +89,7 @@ export const recipes = {
     builds: { prometheus: 'github.com/prometheus/prometheus/cmd/prometheus' },
     // Of all service discoveries only Kubernetes: the others double the build.
     tags: 'remove_all_sd,enable_kubernetes_sd',
-    ldflags: '-s -w',
+    ldflags: '-s -w -X github.com/prometheus/common/version.Version=3.16.0',
     programs: { prometheus: 'prometheus' },
   },
 } as const satisfies Record<string, Recipe>;
