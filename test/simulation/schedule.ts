@@ -47,7 +47,7 @@ export function scheduleOf(seed: number): Schedule {
   const pick = <T>(items: readonly T[]): T => items[below(items.length)]!;
   const workers = 1 + below(5);
   const job: JobChoices = {
-    rounds: pick([[6], [4, 3], [10], [2, 2, 2]]),
+    rounds: pick([[4], [3, 2], [8], [2, 2, 2]]),
     probes: 1 + below(3),
     momentum: pick([0, 0, 0, 0.9]),
     seedPool: pick([0, 0, 8]),

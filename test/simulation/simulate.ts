@@ -1,4 +1,5 @@
 import { openEnvelope } from '../../worker/journal/envelope.ts';
+import type { Effect, Event } from '../../worker/round/event.ts';
 import type { Mutant } from './mutants.ts';
 import { HEALED, type Schedule, scheduleOf } from './schedule.ts';
 import { verdict } from './verdict.ts';
@@ -15,11 +16,17 @@ export interface Result {
 /** Virtual milliseconds after the troubles within which every run ends. */
 const PATIENCE = 180_000;
 /** Events that no run needs. */
-const MAX_EVENTS = 200_000;
+const MAX_EVENTS = 20_000;
 
 /** Runs one schedule to its end and judges it. The same schedule always gives the same result. */
-export async function simulate(schedule: Schedule, mutant: Mutant | null = null): Promise<Result> {
+export async function simulate(
+  schedule: Schedule,
+  mutant: Mutant | null = null,
+  trace?: (line: string) => void,
+): Promise<Result> {
   const world = new World(schedule, mutant);
+  if (trace !== undefined)
+    world.trace = (id, event, effects) => trace(line(world.time.now, id, event, effects));
   let events = 0;
   for (; events < MAX_EVENTS && world.witness.failure === null; events++) {
     if (world.over) {
@@ -49,6 +56,21 @@ export interface Failure {
   readonly why: string;
   /** With as few troubles, workers and rounds as still make it fail. */
   readonly shrunk: Schedule;
+  /** The last steps of the shrunk schedule. */
+  readonly trace: readonly string[];
+}
+
+/** Steps of a trace that are shown. */
+const TRACE = 60;
+const HIDDEN = new Set(['ledger', 'roundChain', 'job', 'tag', 'run']);
+
+function line(now: number, id: string, event: Event, effects: readonly Effect[]): string {
+  const short = (value: Event | Effect) =>
+    JSON.stringify(value, (key, part) =>
+      HIDDEN.has(key) ? undefined : part instanceof Uint8Array ? Buffer.from(part).toString('hex') : part,
+    );
+  const what = effects.map((effect) => `\n      ${short(effect)}`).join('');
+  return `${now.toFixed(1).padStart(9)} ${id.slice(-2)} ${short(event)}${what}`;
 }
 
 /** Takes things away one by one while what is left still fails. */
@@ -94,8 +116,13 @@ export async function search(
     const schedule = scheduleOf(from + done);
     const result = await simulate(schedule, mutant);
     onProgress(done + 1, result);
-    if (result.failure !== null)
-      return { seed: schedule.seed, why: result.failure, shrunk: await shrink(schedule, mutant) };
+    if (result.failure !== null) {
+      const shrunk = await shrink(schedule, mutant);
+      const trace: string[] = [];
+      const { failure } = await simulate(shrunk, mutant, (text) => trace.push(text));
+      trace.push(`=> ${failure}`);
+      return { seed: schedule.seed, why: result.failure, shrunk, trace: trace.slice(-TRACE) };
+    }
   }
   return null;
 }

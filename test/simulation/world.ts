@@ -201,10 +201,8 @@ export class World {
     this.#network.heal();
     this.#network.faults = HEALTHY;
     for (const { gate } of this.processes) gate.resume();
-    for (const [place, { engine }] of this.#places.entries()) {
-      this.#paces[place] = this.schedule.paces[place] ?? PACE;
-      engine.pace = this.#paces[place]!;
-    }
+    this.#paces.splice(0, this.#paces.length, ...this.schedule.paces);
+    for (const [place, { engine }] of this.#places.entries()) engine.pace = this.#paces[place] ?? PACE;
   }
 }
 

@@ -7,10 +7,12 @@ import {
   isWhole,
   membershipRecord,
   patienceOf,
+  probeBounds,
   roundRecord,
 } from './ballot.ts';
 import type { JoinRequest } from './messages.ts';
-import { tolerated, waitTime } from './pace.ts';
+import { fullTime, sampled, tolerated, waitTime } from './pace.ts';
+import { late } from './probes.ts';
 import { type Joiner, type MachineState, type Turn, takesPart } from './state.ts';
 
 /** A request to join counts for so long; the joiner repeats it more often than that. */
@@ -28,7 +30,7 @@ export function tryAppend(turn: Turn): void {
   if (state.appending !== null) return;
   const record = nextRecord(state, turn.now);
   if (record === null) return;
-  if (record.kind === 'round' && state.failures === 0) tellLate(turn);
+  if (record.kind === 'round' && state.failures === 0) learnArrivals(turn);
   state.appending = state.seq;
   turn.act({ type: 'append', record, ledger: state.ledger, expectedLast: state.seq });
 }
@@ -43,14 +45,27 @@ function armWait(turn: Turn): void {
   turn.setTimer('wait', waitTime(turn.state.pace, patienceOf(ballot), first));
 }
 
-/** Tells those whose bytes came long after the first's. */
-function tellLate(turn: Turn): void {
-  const ballot = turn.state.ballot!;
-  if (ballot.attempt > 0 || ballot.kind !== 'probe' || ballot.firstAt === null) return;
-  const allowed = tolerated(ballot.firstAt - ballot.startedAt);
-  for (const [i, behind] of ballot.behind.entries()) {
-    if (ballot.proposals[i] === null || behind <= allowed || i === ballot.index) continue;
-    turn.send(ballot.members[i]!.id, { kind: 'late', tag: ballot.tag, behind });
+/** Learns the round's pace as its proposer, and tells those who came long after what a full count takes. */
+function learnArrivals(turn: Turn): void {
+  const { state } = turn;
+  const ballot = state.ballot!;
+  if (ballot.attempt > 0 || ballot.kind !== 'probe' || ballot.due.length > 0 || ballot.firstAt === null)
+    return;
+  const first = ballot.firstAt - ballot.startedAt;
+  const arrivals = ballot.proposals.map((proposal, i) => ({
+    took: first + ballot.behind[i]!,
+    probes: proposal?.bytes.length ?? 0,
+  }));
+  const made = arrivals.filter(({ probes }) => probes > 0);
+  if (made.length === 0) return;
+  const full = fullTime(made, probeBounds(state.ledger).max);
+  state.pace = sampled(state.pace, 'full', full);
+  for (const [i, { took, probes }] of arrivals.entries()) {
+    const behind = took - full;
+    if (probes === 0 || behind <= tolerated(full)) continue;
+    if (i !== ballot.index) turn.send(ballot.members[i]!.id, { kind: 'late', tag: ballot.tag, behind });
+    else if (state.probes !== null)
+      state.probes = { ...state.probes, ...late(state.probes, probeBounds(state.ledger), behind, took) };
   }
 }
 

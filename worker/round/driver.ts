@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Bus } from '../bus/bus.ts';
+import { OnebyteError } from '../errors.ts';
 import { sealRecord } from '../journal/envelope.ts';
 import type { Split } from '../journal/ledger.ts';
 import type { Digest, EndRecord, Join, JournalRecord } from '../journal/record.ts';
@@ -205,7 +206,15 @@ export class MemberDriver {
   }
 
   #append({ record, ledger, expectedLast }: Effect & { type: 'append' }): void {
-    const data = sealRecord(ledger, record);
+    let data: Uint8Array;
+    try {
+      data = sealRecord(ledger, record);
+    } catch (error) {
+      if (!(error instanceof OnebyteError)) throw error;
+      // What others sent cannot be written down. Another proposer may have heard less of it.
+      this.#clock.setTimer(0, () => this.#post({ type: 'unavailable', expectedLast }));
+      return;
+    }
     const id = createHash('sha256').update(data).digest('base64url').slice(0, 22);
     this.#ports.log.append(data, { expectedLast, id }).then(
       () => this.#post({ type: 'appended', expectedLast }),

@@ -27,7 +27,8 @@ const LONGEST_PAUSE = 5000;
 
 /**
  * Reads a log for ever, from its start, through lost connections and lost tails. A tail that was lost and regrown
- * while nobody was listening is found out by the chain: the new entries do not continue it.
+ * while nobody was listening is found out when the log is listened to again, or by the chain: new entries do not
+ * continue it.
  */
 export class Follower {
   readonly #log: Log;
@@ -74,6 +75,8 @@ export class Follower {
   }
 
   async *#tail(signal: AbortSignal): AsyncGenerator<Step, void, undefined> {
+    const held = await this.#common();
+    if (held < this.seq) yield await this.#backTo(held);
     for await (const event of this.#log.tail(this.seq + 1, signal)) {
       if (event.type === 'truncated') {
         if (event.last < this.seq) yield await this.#backTo(event.last);

@@ -1,6 +1,6 @@
 import type { Ledger, Member } from '../journal/ledger.ts';
 import type { DisputeRecord, JournalRecord, RoundRecord } from '../journal/record.ts';
-import { probeBounds, turnOf } from './ballot.ts';
+import { probeBounds } from './ballot.ts';
 import type { Event } from './event.ts';
 import { tagOf } from './messages.ts';
 import { afterRecord, sampled } from './pace.ts';
@@ -26,7 +26,13 @@ export function learn(turn: Turn, before: Ledger, { record, ledger, own }: Entry
   if (state.suspects.includes(tag)) return;
   state.suspects = [...state.suspects.slice(1 - MAX_SUSPECTS), tag];
   if (record.kind === 'round') dispute(turn, before, record, 'digest', own);
+  // This member's own mistake, which it has rebuilt itself for: it only says so.
+  if (record.kind === 'round' && state.suspects.includes(nameOf(record))) return;
   diverge(turn, record.kind === 'round' ? record.round : ledger.totals.rounds, digest, own);
+}
+
+function nameOf({ round }: { round: number }): string {
+  return `round ${round}`;
 }
 
 function digestOf(record: JournalRecord): string | null {
@@ -60,11 +66,8 @@ function learnRound(turn: Turn, before: Ledger, record: RoundRecord): void {
     state.pace,
     record.bytes.every((bytes) => bytes.length > 0),
   );
-  if (ballot.own !== null && record.attempt === 0) {
+  if (ballot.own !== null && record.attempt === 0)
     state.pace = sampled(state.pace, 'commit', now - ballot.ownAt);
-    const collected = ballot.index >= 0 && turnOf(ballot, ballot.index) === 0;
-    if (!collected) state.pace = sampled(state.pace, 'first', ballot.ownAt - ballot.startedAt);
-  }
   if (mine === undefined || state.probes === null || !ballot.working) return;
   const bounds = probeBounds(before);
   if (mine.length > 0) state.probes = { ...state.probes, ...inTime(state.probes, bounds) };
@@ -95,7 +98,7 @@ function learnDispute(turn: Turn, record: DisputeRecord): void {
   const { round, members } = state.accusers;
   const accusers = round === record.round ? [...new Set([...members, record.member])] : [record.member];
   state.accusers = { round: record.round, members: accusers };
-  const name = `round ${record.round}`;
+  const name = nameOf(record);
   const others = Math.max(1, state.ledger.members.length - 1);
   if (accusers.length * 2 < others || state.suspects.includes(name)) return;
   // Half of the others see another state than this member put its name to.

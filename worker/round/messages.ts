@@ -47,7 +47,7 @@ export interface LeaveRequest {
   readonly run: Tag;
 }
 
-/** The proposer to a member whose bytes came `behind` milliseconds after the round's first: evaluate fewer probes. */
+/** The proposer to a member: its bytes came so many milliseconds after a fast member's full count would have. */
 export interface LateNotice {
   readonly kind: 'late';
   readonly tag: Tag;
@@ -135,7 +135,7 @@ function readProposal(reader: ByteReader): Proposal {
     const split = SPLITS[reader.byte()];
     if (split === undefined || evaluations.some((sums) => sums.split === split))
       throw new OnebyteError('RECORD_INVALID', 'an evaluation of no split, or of one twice');
-    const count = reader.varint('count');
+    const count = reader.varint('count', 2 ** 31 - 1);
     const correct = reader.varint('correct', count);
     evaluations.push({ split, count, correct, lossSum: reader.float32() });
   }

@@ -12,8 +12,8 @@ export interface Estimate {
 }
 
 export interface Pace {
-  /** From a round's start to its first contribution, at its proposer; to one's own elsewhere. */
-  readonly first: Estimate;
+  /** What the fastest member takes for the most probes, at the rounds that this member proposed. */
+  readonly full: Estimate;
   /** From a round's first contribution to each later one, as proposers saw it. */
   readonly behind: Estimate;
   /** From sending one's own contribution to the record, in rounds of the first attempt. */
@@ -26,7 +26,7 @@ export interface Pace {
 export type Patience = 'probe' | 'evaluation' | 'final';
 
 const NONE: Estimate = { mean: 0, deviation: 0, samples: 0 };
-export const STARTING_PACE: Pace = { first: NONE, behind: NONE, commit: NONE, backoff: 0 };
+export const STARTING_PACE: Pace = { full: NONE, behind: NONE, commit: NONE, backoff: 0 };
 
 const MAX_BACKOFF = 3;
 const UNKNOWN_BEHIND = 1000;
@@ -51,7 +51,7 @@ export function observe(estimate: Estimate, sample: number): Estimate {
   };
 }
 
-export function sampled(pace: Pace, what: 'first' | 'behind' | 'commit', sample: number): Pace {
+export function sampled(pace: Pace, what: 'full' | 'behind' | 'commit', sample: number): Pace {
   return { ...pace, [what]: observe(pace[what], Math.max(0, sample)) };
 }
 
@@ -60,11 +60,15 @@ export function afterRecord(pace: Pace, whole: boolean): Pace {
   return { ...pace, backoff: Math.max(0, Math.min(MAX_BACKOFF, pace.backoff + (whole ? -1 : 1))) };
 }
 
-/** How long a proposer waits for the others once it has a first contribution, which took `first` to come. */
+/**
+ * How long a proposer waits for the others once it has a first contribution, which took `first` to come: as long as
+ * they usually come behind it, and in any case until a fast member would be done with the most probes. (The first
+ * may be one that evaluated few.)
+ */
 export function waitTime(pace: Pace, patience: Patience, first: number): number {
   const { floor, ceiling } = BOUNDS[patience];
   const learnt = timeOut(pace.behind, UNKNOWN_BEHIND) * 2 ** pace.backoff;
-  const least = Math.max(floor[0], floor[1] * first);
+  const least = Math.max(floor[0], floor[1] * first, 1.25 * pace.full.mean - first);
   return Math.min(Math.max(learnt, least), Math.max(ceiling[0], ceiling[1] * first, least));
 }
 
@@ -73,13 +77,30 @@ export function waitTime(pace: Pace, patience: Patience, first: number): number 
  * one proposer more waits for the others.
  */
 export function attemptTime(pace: Pace, attempt: number): number {
-  const learnt = Math.max(timeOut(pace.commit, UNKNOWN_COMMIT), waitTime(pace, 'probe', pace.first.mean));
+  const learnt = Math.max(timeOut(pace.commit, UNKNOWN_COMMIT), waitTime(pace, 'probe', pace.full.mean));
   return Math.min(Math.max(learnt * (attempt === 0 ? 1 : 2), MIN_ATTEMPT), MAX_ATTEMPT);
 }
 
-/** Behind the first by more than this, a member that can should evaluate fewer probes. */
-export function tolerated(first: number): number {
-  return Math.max(20, first / 2);
+/** One contribution of a round: milliseconds from its start, and probes. */
+export interface Arrival {
+  readonly took: number;
+  readonly probes: number;
+}
+
+/**
+ * What the fastest of some members takes for the most probes: what the others' counts should fit into. Members that
+ * evaluated few do not shorten it, so nobody is slowed down by somebody who could do more.
+ */
+export function fullTime(arrivals: readonly Arrival[], maxProbes: number): number {
+  return arrivals.reduce(
+    (least, { took, probes }) => Math.min(least, (took * maxProbes) / probes),
+    Number.POSITIVE_INFINITY,
+  );
+}
+
+/** How far behind `full` a member may be without a word about it. */
+export function tolerated(full: number): number {
+  return Math.max(20, full / 2);
 }
 
 function timeOut(estimate: Estimate, unknown: number): number {

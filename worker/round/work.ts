@@ -221,10 +221,7 @@ function place(turn: Turn, seat: number, proposal: Proposal): void {
   if (after === before) return;
   state.ballot = after;
   const collects = before.index >= 0 && turnOf(before, before.index) === 0 && before.attempt === 0;
-  if (!collects) return;
-  const isFirst = before.firstAt === null;
-  const sample = isFirst ? now - before.startedAt : now - before.firstAt;
-  state.pace = sampled(state.pace, isFirst ? 'first' : 'behind', sample);
+  if (collects && before.firstAt !== null) state.pace = sampled(state.pace, 'behind', now - before.firstAt);
 }
 
 /** Proposals may overtake the record, or the membership, that they build on. */
