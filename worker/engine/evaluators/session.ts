@@ -34,7 +34,8 @@ export class Session {
         executionProviders: ['cpu'],
         intraOpNumThreads: threads,
         interOpNumThreads: 1,
-        logSeverityLevel: 3,
+        // Its errors are thrown, and say the same.
+        logSeverityLevel: 4,
       });
       return new Session(session, graph);
     } catch (cause) {
