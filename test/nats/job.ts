@@ -1,3 +1,4 @@
+import { jetstreamManager } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { LogUnavailable } from '../../worker/log/log.ts';
 import { NatsLog } from '../../worker/log/nats.ts';
@@ -52,6 +53,13 @@ export class TestJob {
         if (tries === 10 || !(error instanceof LogUnavailable)) throw error;
       }
     }
+  }
+
+  /** Which of the servers leads the stream. */
+  async leader(): Promise<number> {
+    const jsm = await jetstreamManager(await this.connect());
+    const { cluster } = await jsm.streams.info(this.names.stream);
+    return Number(cluster?.leader?.slice(1) ?? 0);
   }
 
   async connect(config: Partial<NatsConfig> = {}): Promise<NatsConnection> {

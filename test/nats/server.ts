@@ -1,4 +1,4 @@
-import { cp, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { connect as dial } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -87,8 +87,9 @@ export class NatsSystem {
 
   async start(i = 0): Promise<void> {
     await writeFile(this.#configFile(i), `${JSON.stringify(this.#configuration(i), null, 2)}\n`);
+    const said = (await this.log(i)).length;
     this.#processes.start(`nats-${i}`, this.#program, ['-c', this.#configFile(i)]);
-    await this.#answers(i);
+    await this.#answers(i, said);
   }
 
   /** kill -9. */
@@ -159,8 +160,9 @@ export class NatsSystem {
       .map((file) => join(this.store(i), file));
   }
 
+  /** What a server has said so far. */
   async log(i = 0): Promise<string> {
-    return readFile(join(this.folder, 'log', `nats-${i}.log`), 'utf8');
+    return readFile(join(this.folder, 'log', `nats-${i}.log`), 'utf8').catch(() => '');
   }
 
   memory(i = 0): Promise<number> {
@@ -194,13 +196,13 @@ export class NatsSystem {
     };
   }
 
-  async #answers(i: number): Promise<void> {
+  /** @param before length of what it said before this start */
+  async #answers(i: number, before: number): Promise<void> {
     const name = `nats-${i}`;
-    const size = (await stat(join(this.folder, 'log', `${name}.log`)).catch(() => ({ size: 0 }))).size;
     for (const until = Date.now() + START_TIMEOUT; Date.now() < until; await sleep(20)) {
       const ended = this.#processes.ended(name);
       if (ended !== undefined) throw new Error(`${name}: ${ended}\n${this.#processes.lastWords(name)}`);
-      const said = (await this.log(i).catch(() => '')).slice(Math.max(0, size - 1));
+      const said = (await this.log(i)).slice(before);
       if (/Server is ready/.test(said) && (await accepts(this.#ports[i]!.client))) return;
     }
     throw new Error(`${name} did not start\n${this.#processes.lastWords(name)}`);

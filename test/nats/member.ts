@@ -1,0 +1,127 @@
+/** A child process that is one member of a run on NATS: argv[2] is its MemberConfig. Tells its parent what it sees. */
+import { randomBytes } from 'node:crypto';
+import { NatsBus } from '../../worker/bus/nats.ts';
+import { OnebyteError } from '../../worker/errors.ts';
+import { NatsLog } from '../../worker/log/nats.ts';
+import { type NatsConfig, openNats } from '../../worker/nats/connect.ts';
+import { Link, type SocketBytes } from '../../worker/nats/link.ts';
+import { jobNames, memberId } from '../../worker/nats/names.ts';
+import { waitForStream } from '../../worker/nats/stream.ts';
+import type { Replica } from '../../worker/replica/replica.ts';
+import { MemberDriver } from '../../worker/round/driver.ts';
+import { freshReplica } from '../simulation/job.ts';
+import { NullEngine, StatelessEngine } from './null-engine.ts';
+
+export interface MemberConfig {
+  readonly nats: NatsConfig;
+  readonly domain?: string;
+  readonly uid: string;
+  readonly worker: string;
+  /** Hex of 8 digits, where two lives are to share one. */
+  readonly life?: string;
+  readonly expected: number;
+  readonly stages: number;
+  readonly probeMs: number;
+  /** Whether it keeps a state; without one, a round is all agreement. */
+  readonly stateless?: boolean;
+  /** The digest of the state is told every so many records; 0: never. */
+  readonly witnessEvery: number;
+}
+
+/** What a member tells its parent. */
+export type MemberNews =
+  | { readonly type: 'moved'; readonly round: number; readonly chain: string; readonly digest: string }
+  | { readonly type: 'rewound'; readonly records: number }
+  | { readonly type: 'diverged' }
+  | { readonly type: 'failed'; readonly code: string; readonly message: string }
+  | {
+      readonly type: 'done';
+      readonly outcome: 'left' | 'finished';
+      readonly released: boolean;
+      readonly digest: string;
+      /** Milliseconds between the records of consecutive rounds, by kind of wait. */
+      readonly times: readonly number[];
+      /** Milliseconds of them in which this member's own work was done. */
+      readonly waits: readonly number[];
+      /** Microseconds of processor time since the first record. */
+      readonly cpu: number;
+      readonly socket: SocketBytes;
+      readonly payload: { readonly sent: number; readonly received: number };
+    };
+
+const config: MemberConfig = JSON.parse(process.argv[2]!);
+const tell = (news: MemberNews) => void (process.connected && process.send!(news));
+process.on('disconnect', () => process.exit());
+
+const names = jobNames(config.uid);
+const connection = await openNats(config.nats, { wait: new AbortController().signal }).catch(fail);
+await waitForStream(connection, names, new AbortController().signal, api()).catch(fail);
+const log = new NatsLog(connection, names, api());
+const life = config.life === undefined ? randomBytes(4) : Buffer.from(config.life, 'hex');
+const id = memberId(config.worker, life);
+const bus = new NatsBus(connection, names, id);
+await bus.ready();
+
+let records = 0;
+function moved(replica: Replica): void {
+  if (replica.records < records) tell({ type: 'rewound', records: replica.records });
+  records = replica.records;
+  if (config.witnessEvery === 0 || records % config.witnessEvery !== 0) return;
+  const chain = Buffer.from(replica.ledger.chain).toString('hex');
+  tell({ type: 'moved', round: replica.ledger.round, chain, digest: replica.digest() });
+}
+
+const times: number[] = [];
+const waits: number[] = [];
+let roundAt = 0;
+let ownAt = 0;
+let cpuAtStart = process.cpuUsage();
+const replica = new NullEngine(() => freshReplica(config.stages), config.probeMs, moved);
+const engine = config.stateless === true ? new StatelessEngine() : replica;
+const driver = new MemberDriver(
+  { id, name: config.worker, group: '', examples: 40 },
+  {
+    log,
+    bus,
+    engine,
+    onStep: (event, effects) => {
+      const now = performance.now();
+      if (event.type === 'probed') ownAt = now;
+      if (event.type === 'entry' && event.record.kind === 'round') {
+        if (roundAt > 0) times.push(now - roundAt);
+        else cpuAtStart = process.cpuUsage();
+        if (ownAt > roundAt) waits.push(now - ownAt);
+        roundAt = now;
+      }
+      if (effects.some(({ type }) => type === 'diverged')) tell({ type: 'diverged' });
+    },
+  },
+  { expected: config.expected, grace: 20_000 },
+);
+process.on('SIGTERM', () => driver.leave());
+process.on('SIGUSR2', () => driver.cancel());
+const outcome = await driver.done.catch(fail);
+const { user, system } = process.cpuUsage(cpuAtStart);
+tell({
+  type: 'done',
+  outcome: outcome.type,
+  released: outcome.type === 'left' && outcome.released,
+  digest: await engine.digest(),
+  times,
+  waits,
+  cpu: user + system,
+  socket: Link.of(connection).bytes,
+  payload: bus.payload,
+});
+await connection.close();
+process.exit();
+
+function api(): { domain?: string } {
+  return config.domain === undefined ? {} : { domain: config.domain };
+}
+
+function fail(error: unknown): never {
+  const code = error instanceof OnebyteError ? error.code : (error as Error).name;
+  tell({ type: 'failed', code, message: String(error) });
+  process.exit(1);
+}
