@@ -29,10 +29,13 @@ export interface Faulty {
 export function faulty(mutant: Mutant | null, scheduler: Scheduler): Faulty {
   return {
     commit(replica, record, body) {
+      if (mutant !== 'apply twice' || record.kind !== 'round' || scheduler.random() > 0.1) {
+        replica.commit(record, body);
+        return;
+      }
       const { store } = replica;
       const before = store.tensors.map((_, i) => store.view(i).slice());
       replica.commit(record, body);
-      if (mutant !== 'apply twice' || record.kind !== 'round' || scheduler.random() > 0.1) return;
       for (const [i, values] of before.entries()) {
         const view = store.view(i);
         for (let k = 0; k < view.length; k++) view[k]! += view[k]! - values[k]!;

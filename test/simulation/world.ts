@@ -9,7 +9,7 @@ import { MemberDriver, type Outcome } from '../../worker/round/driver.ts';
 import type { Effect, Event } from '../../worker/round/event.ts';
 import { SimulatedEngine } from './engine.ts';
 import { Gate, GatedLog, gatedBus, gatedClock } from './gate.ts';
-import { freshReplica, genesisFor, jobOf } from './job.ts';
+import { freshReplica, genesisFor, type JobChoices, jobOf } from './job.ts';
 import { type Faulty, faulty, type Mutant } from './mutants.ts';
 import { HEALED, type Schedule, type Trouble } from './schedule.ts';
 import { Witness } from './witness.ts';
@@ -26,6 +26,16 @@ export interface Process {
 
 /** Virtual milliseconds of a probe of a worker that came later. */
 const PACE = 20;
+
+const sealed = new Map<string, Uint8Array>();
+
+/** Compressing it takes as long as several rounds, and there are few different jobs. */
+function sealedGenesis(choices: JobChoices): Uint8Array {
+  const key = JSON.stringify(choices);
+  const known = sealed.get(key) ?? sealRecord(emptyLedger(), genesisFor(jobOf(choices)));
+  sealed.set(key, known);
+  return known;
+}
 
 /** A whole run in virtual time: workers, log and network, and the troubles of a schedule. */
 export class World {
@@ -54,8 +64,7 @@ export class World {
     this.#paces = [...schedule.paces];
     const job = jobOf(schedule.job);
     this.#fresh = () => freshReplica(job.method.plan.length);
-    const genesis = sealRecord(emptyLedger(), genesisFor(job));
-    this.log.accept(genesis, { expectedLast: 0, id: 'genesis' });
+    this.log.accept(sealedGenesis(schedule.job), { expectedLast: 0, id: 'genesis' });
     for (let place = 0; place < schedule.workers; place++) this.#start(place);
     for (const trouble of schedule.troubles) this.time.at(trouble.at, () => this.#happen(trouble));
     this.time.at(HEALED, () => this.#heal());
