@@ -11,7 +11,7 @@ export interface Eigen {
 }
 
 /** Vectors carried beyond those asked for: they speed up the convergence of the last ones. */
-const OVERSAMPLING = 8;
+export const OVERSAMPLING = 8;
 /** Stop when an iteration adds less than this share to the sum of the leading eigenvalues. */
 const TOLERANCE = 1e-6;
 const MAX_ITERATIONS = 200;
