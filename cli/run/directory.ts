@@ -52,7 +52,7 @@ export async function openRun(name: string, jobText: string, out: string | undef
     const log = await EmbeddedLog.open(directory.log);
     try {
       const ledger = await ledgerOf(log);
-      check(ledger, jobText, path);
+      check(ledger, jobText, directory);
       return { directory, log, ledger };
     } catch (error) {
       await log.close();
@@ -70,14 +70,13 @@ async function ledgerOf(log: EmbeddedLog): Promise<Ledger> {
   return ledger;
 }
 
-function check({ genesis, end }: Ledger, jobText: string, path: string): void {
-  if (genesis === null) return;
+function check({ genesis }: Ledger, jobText: string, { path, result }: RunDirectory): void {
   const remedy = 'choose another directory with --out, or remove this one';
-  if (genesis.job !== jobText)
+  if (existsSync(result))
+    throw new OnebyteError('RUN_FINISHED', `${path} holds a finished run`, { field: '--out', remedy });
+  if (genesis !== null && genesis.job !== jobText)
     throw new OnebyteError('RUN_OTHER_JOB', `${path} holds an unfinished run of another job`, {
       field: '--out',
       remedy,
     });
-  if (end !== null)
-    throw new OnebyteError('RUN_FINISHED', `${path} holds a finished run`, { field: '--out', remedy });
 }

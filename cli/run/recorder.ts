@@ -1,0 +1,87 @@
+import { existsSync } from 'node:fs';
+import { JournalWriter } from '../../worker/journal/file.ts';
+import { emptyLedger, type Ledger } from '../../worker/journal/ledger.ts';
+import type { Log } from '../../worker/log/log.ts';
+import { observe } from '../../worker/round/observer.ts';
+import type { Observed } from '../view/events.ts';
+import type { View } from '../view/live.ts';
+import { MetricsWriter } from '../view/metrics.ts';
+import { observationsOf } from '../view/observe.ts';
+import { planOf } from '../view/plan.ts';
+import type { RunDirectory } from './directory.ts';
+
+/** How often totals that no record carries are shown. */
+const TOTALS_MS = 500;
+
+/** Writes down a run as its log tells it: journal, metrics, and what the views are told. */
+export class Recorder {
+  readonly observed: Observed[] = [];
+  readonly #directory: RunDirectory;
+  readonly #log: Log;
+  readonly #view: View;
+  readonly #stop = new AbortController();
+  #ledger: Ledger = emptyLedger();
+  #journal: JournalWriter;
+  #metrics: MetricsWriter | null = null;
+  /** What was followed before: told to the view only in sum. */
+  readonly #known: number;
+
+  private constructor(directory: RunDirectory, log: Log, view: View, known: number) {
+    this.#directory = directory;
+    this.#log = log;
+    this.#view = view;
+    this.#known = known;
+    // Written anew from the log, which is the truth: a journal cut off by a crash needs no repair.
+    this.#journal = JournalWriter.create(directory.journal);
+  }
+
+  static async open(directory: RunDirectory, log: Log, view: View): Promise<Recorder> {
+    const last = (await log.last())?.seq ?? 0;
+    const recorder = new Recorder(directory, log, view, last);
+    for await (const step of observe({ ...readOnly(log, last) }, recorder.#stop.signal)) {
+      recorder.#take(step);
+      if (step.seq >= last) break;
+    }
+    return recorder;
+  }
+
+  get ledger(): Ledger {
+    return this.#ledger;
+  }
+
+  get journalBytes(): number {
+    return this.#journal.bytes;
+  }
+
+  /** Follows the log to its end record. */
+  async run(wireBytes: () => number): Promise<void> {
+    const totals = () =>
+      this.#view.observe({ type: 'totals', wireBytes: wireBytes(), journalBytes: this.#journal.bytes });
+    const timer = setInterval(totals, TOTALS_MS);
+    try {
+      for await (const step of observe(this.#log, this.#stop.signal)) if (step.seq > this.#known) this.#take(step);
+    } finally {
+      clearInterval(timer);
+      totals();
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort();
+    this.#journal.close();
+    await this.#metrics?.close();
+  }
+
+  #take({ record, body, ledger }: { record: Parameters<typeof observationsOf>[2] | null; body: Uint8Array | null; ledger: Ledger }): void {
+    const before = this.#ledger;
+    this.#ledger = ledger;
+    if (record === null || body === null) return;
+    this.#journal.append({ body, ledger });
+    if (record.kind === 'genesis') this.#metrics = new MetricsWriter(this.#directory.metrics, planOf(ledger.job!));
+    for (const observed of observationsOf(before, ledger, record, body.length)) {
+      this.observed.push(observed);
+      this.#view.observe(observed);
+      if (observed.type === 'round') this.#metrics?.write(observed);
+    }
+  }
+}

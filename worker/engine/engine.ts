@@ -1,0 +1,175 @@
+import { loadRows, nameOf } from '../data/rows.ts';
+import { OnebyteError } from '../errors.ts';
+import type { SourceSpec } from '../journal/job.ts';
+import { parseJob } from '../journal/job-text.ts';
+import { currentStage, effective, SPLITS, type Split } from '../journal/ledger.ts';
+import type { Digest, GenesisRecord, JournalRecord } from '../journal/record.ts';
+import { encodeAll } from '../method/codec.ts';
+import { openModelFolder } from '../model/folder.ts';
+import type { Position, Replica } from '../replica/replica.ts';
+import type { EvaluateRequest, Probed, ProbeRequest } from '../round/driver.ts';
+import type { Sums } from '../round/messages.ts';
+import { shardRows } from '../round/shard.ts';
+import { type Examples, NO_EXAMPLES, prepareExamples } from '../task/examples.ts';
+import { Sampler } from '../task/sampler.ts';
+import { readArtifact } from './artifact.ts';
+import { decodeBasis } from './basis-file.ts';
+import type { Evaluator } from './evaluator.ts';
+import { createEvaluator, scratchBytes } from './evaluators/create.ts';
+import { checkGenesis, openReplica } from './open.ts';
+
+/** What one worker's engine is opened with. Plain values: it crosses to another thread. */
+export interface EngineConfig {
+  readonly genesis: GenesisRecord;
+  /** Whose batches are drawn; stable over restarts of the same worker. */
+  readonly member: string;
+  readonly modelDir: string;
+  readonly artifacts: readonly string[];
+  readonly data: Readonly<Record<Split, readonly SourceSpec[]>>;
+  /** Folder that relative sources begin at. */
+  readonly folder: string;
+  readonly threads: number;
+  readonly memoryBudgetBytes: number;
+}
+
+/** What an engine says of itself once it is open. */
+export interface EngineFacts {
+  readonly rows: Readonly<Record<Split, number>>;
+  readonly truncated: number;
+}
+
+/** One worker's replica and evaluator, side by side in one thread. */
+export class Engine {
+  readonly facts: EngineFacts;
+  readonly #replica: Replica;
+  readonly #evaluator: Evaluator;
+  readonly #sampler: Sampler;
+  readonly #close: () => Promise<void>;
+  #entered: Position | null = null;
+
+  private constructor(
+    replica: Replica,
+    evaluator: Evaluator,
+    sampler: Sampler,
+    facts: EngineFacts,
+    close: () => Promise<void>,
+  ) {
+    this.#replica = replica;
+    this.#evaluator = evaluator;
+    this.#sampler = sampler;
+    this.facts = facts;
+    this.#close = close;
+  }
+
+  static async open(config: EngineConfig): Promise<Engine> {
+    const { job } = parseJob(config.genesis.job);
+    const folder = await openModelFolder(config.modelDir);
+    const reference = config.genesis.artifacts.find(({ name }) => name === 'basis');
+    const basis = reference ? decodeBasis(await readArtifact(reference, config.artifacts)) : null;
+    const { threads, memoryBudgetBytes } = config;
+    const opened = openReplica(folder.model, job, basis, (plan) => ({
+      scratchBytes: scratchBytes(plan),
+      threads,
+    }));
+    const { plan, state, replica } = opened;
+    checkGenesis(config.genesis, folder, replica);
+    const examples: Record<Split, Examples> = {
+      train: NO_EXAMPLES,
+      validation: NO_EXAMPLES,
+      test: NO_EXAMPLES,
+    };
+    for (const split of SPLITS) {
+      const sources = await Promise.all(
+        config.data[split].map(async (source) => ({
+          name: nameOf(source),
+          rows: await loadRows(source, { folder: config.folder }),
+          text: source.text,
+          label: source.label,
+        })),
+      );
+      examples[split] = prepareExamples(job.task, folder.tokenizer, folder.model.maxTokens, sources);
+    }
+    const evaluator = await createEvaluator({
+      job,
+      folder,
+      state,
+      plan,
+      basis,
+      examples,
+      threads,
+      memoryBudgetBytes,
+    });
+    const rows = { ...evaluator.rows };
+    const truncated = SPLITS.reduce((sum, split) => sum + examples[split].truncated, 0);
+    const sampler = new Sampler({ seed: job.seed, member: config.member, rows: rows.train });
+    const close = async () => {
+      await evaluator.close();
+      await state.close();
+    };
+    return new Engine(replica, evaluator, sampler, { rows, truncated }, close);
+  }
+
+  commit(record: JournalRecord, body: Uint8Array): void {
+    this.#replica.commit(record, body);
+  }
+
+  commitAll(entries: readonly { readonly record: JournalRecord; readonly body: Uint8Array }[]): void {
+    this.#replica.commitAll(entries);
+  }
+
+  rewind(records: number): void {
+    this.#replica.rewind(records);
+    // The frozen part may be another one although stage and epoch are the same.
+    this.#entered = null;
+  }
+
+  digest(): Digest {
+    return this.#replica.digest();
+  }
+
+  /** Bytes of this worker's probes of the round that the replica is at. */
+  async probe({ round, slot, count }: ProbeRequest): Promise<Probed> {
+    const { ledger } = this.#replica;
+    if (round !== ledger.round)
+      throw new OnebyteError('INTERNAL', `asked for round ${round} at round ${ledger.round}`);
+    await this.#enter();
+    const { estimator, codec } = this.#method();
+    const rows = this.#sampler.batch(round, estimator.batch);
+    const { values, lossSum, lossCount } = await this.#evaluator.probe(
+      this.#replica.seeds(slot, count),
+      rows,
+    );
+    return { bytes: encodeAll(codec, values), lossSum, lossCount };
+  }
+
+  async evaluate({ splits, shard }: EvaluateRequest): Promise<Sums[]> {
+    await this.#enter();
+    const sums: Sums[] = [];
+    for (const split of splits) {
+      const rows = shardRows(
+        this.facts.rows[split],
+        split === 'test' ? { ...shard, cap: Number.POSITIVE_INFINITY } : shard,
+      );
+      if (rows.length > 0) sums.push(await this.#evaluator.evaluate(split, rows));
+    }
+    return sums;
+  }
+
+  close(): Promise<void> {
+    return this.#close();
+  }
+
+  #method() {
+    const job = this.#replica.ledger.job!;
+    const { stage } = currentStage(this.#replica.ledger);
+    return { estimator: effective(job, stage).estimator, codec: job.method.codec };
+  }
+
+  /** Makes the evaluator ready for where the replica is. */
+  async #enter(): Promise<void> {
+    const now = this.#replica.position;
+    if (this.#entered?.stage === now.stage && this.#entered.epoch === now.epoch) return;
+    await this.#evaluator.enter(now.stage, now.epoch);
+    this.#entered = now;
+  }
+}

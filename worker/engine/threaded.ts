@@ -1,0 +1,103 @@
+import { Worker } from 'node:worker_threads';
+import { OnebyteError } from '../errors.ts';
+import type { JournalRecord } from '../journal/record.ts';
+import type { EnginePort, EvaluateRequest, Probed, ProbeRequest } from '../round/driver.ts';
+import type { Sums } from '../round/messages.ts';
+import type { EngineConfig, EngineFacts } from './engine.ts';
+import { type Call, errorOf, type Method, type Reply } from './protocol.ts';
+
+/**
+ * An engine in a thread of its own, so that heartbeats, the bus and the log stay alive while ONNX Runtime computes.
+ * Calls are carried out in the order they are made.
+ */
+export class ThreadedEngine implements EnginePort {
+  readonly facts: EngineFacts;
+  readonly #thread: Worker;
+  readonly #waiting = new Map<number, PromiseWithResolvers<unknown>>();
+  #next = 1;
+  #dead: OnebyteError | null = null;
+
+  private constructor(thread: Worker, facts: EngineFacts) {
+    this.#thread = thread;
+    this.facts = facts;
+    thread.on('message', (reply: Reply) => this.#receive(reply));
+    thread.on('error', (error) => this.#fail(error.message));
+    thread.on('exit', () => this.#fail('its thread has ended'));
+  }
+
+  /** @throws OnebyteError whatever opening the engine throws */
+  static async open(config: EngineConfig): Promise<ThreadedEngine> {
+    const thread = new Worker(
+      new URL(import.meta.url.endsWith('.ts') ? './thread.ts' : './thread.js', import.meta.url),
+      {
+        workerData: config,
+      },
+    );
+    const reply = await new Promise<Reply>((resolve, reject) => {
+      thread.once('message', resolve);
+      thread.once('error', reject);
+    });
+    if (reply.type === 'opened') return new ThreadedEngine(thread, reply.facts);
+    await thread.terminate();
+    throw reply.type === 'unopened'
+      ? errorOf(reply.failure)
+      : new OnebyteError('INTERNAL', 'the engine did not open');
+  }
+
+  async commit(record: JournalRecord, body: Uint8Array): Promise<void> {
+    await this.#call('commit', record, body);
+  }
+
+  async rewind(records: number): Promise<void> {
+    await this.#call('rewind', records);
+  }
+
+  async rebuild(): Promise<void> {
+    await this.#call('rebuild');
+  }
+
+  async probe({ round, slot, count, roundChain }: ProbeRequest, signal: AbortSignal): Promise<Probed | null> {
+    const result = await this.#call('probe', { round, slot, count, roundChain });
+    return signal.aborted ? null : (result as Probed);
+  }
+
+  async evaluate(
+    { round, splits, shard }: EvaluateRequest,
+    signal: AbortSignal,
+  ): Promise<readonly Sums[] | null> {
+    const result = await this.#call('evaluate', { round, splits, shard });
+    return signal.aborted ? null : (result as Sums[]);
+  }
+
+  async digest(): Promise<string> {
+    return (await this.#call('digest')) as string;
+  }
+
+  async close(): Promise<void> {
+    if (this.#dead === null) await this.#call('close');
+    await this.#thread.terminate();
+  }
+
+  #call(method: Method, ...args: readonly unknown[]): Promise<unknown> {
+    if (this.#dead !== null) return Promise.reject(this.#dead);
+    const id = this.#next++;
+    const waiting = Promise.withResolvers<unknown>();
+    this.#waiting.set(id, waiting);
+    this.#thread.postMessage({ id, method, args } satisfies Call);
+    return waiting.promise;
+  }
+
+  #receive(reply: Reply): void {
+    if (reply.type !== 'value' && reply.type !== 'failure') return;
+    const waiting = this.#waiting.get(reply.id);
+    this.#waiting.delete(reply.id);
+    if (reply.type === 'value') waiting?.resolve(reply.value);
+    else waiting?.reject(errorOf(reply.failure));
+  }
+
+  #fail(why: string): void {
+    this.#dead ??= new OnebyteError('ENGINE_FAILED', `the engine stopped: ${why}`);
+    for (const { reject } of this.#waiting.values()) reject(this.#dead);
+    this.#waiting.clear();
+  }
+}
