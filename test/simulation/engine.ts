@@ -4,7 +4,13 @@ import type { Digest, JournalRecord } from '../../worker/journal/record.ts';
 import type { Scheduler } from '../../worker/log/virtual-time.ts';
 import { codec } from '../../worker/method/codec.ts';
 import type { Replica } from '../../worker/replica/replica.ts';
-import type { EnginePort, EvaluateRequest, Probed, ProbeRequest } from '../../worker/round/driver.ts';
+import type {
+  Committed,
+  EnginePort,
+  EvaluateRequest,
+  Probed,
+  ProbeRequest,
+} from '../../worker/round/driver.ts';
 import type { Sums } from '../../worker/round/messages.ts';
 import { shardRows } from '../../worker/round/shard.ts';
 import type { Gate } from './gate.ts';
@@ -27,11 +33,14 @@ export class SimulatedEngine implements EnginePort {
   readonly #witness: Witness;
   readonly #faulty: Faulty;
   #replica: Replica;
+  /** Only some engines have it. */
+  readonly commitAll?: (entries: readonly Committed[]) => Promise<void>;
 
   constructor(
     id: string,
     fresh: () => Replica,
     pace: number,
+    bulk: boolean,
     parts: { scheduler: Scheduler; gate: Gate; witness: Witness; faulty: Faulty },
   ) {
     this.#id = id;
@@ -42,6 +51,11 @@ export class SimulatedEngine implements EnginePort {
     this.#gate = parts.gate;
     this.#witness = parts.witness;
     this.#faulty = parts.faulty;
+    if (bulk)
+      this.commitAll = async (entries) => {
+        this.#replica.commitAll(entries);
+        this.#witness.reached(this.#id, this.#replica);
+      };
   }
 
   get replica(): Replica {

@@ -96,7 +96,13 @@ export class World {
     const node = `w${place}`;
     const gate = new Gate();
     const parts = { scheduler: this.time, gate, witness: this.witness, faulty: this.#faulty };
-    const engine = new SimulatedEngine(id, this.#fresh, this.#paces[place] ?? PACE, parts);
+    const engine = new SimulatedEngine(
+      id,
+      this.#fresh,
+      this.#paces[place] ?? PACE,
+      this.processes.length % 2 === 1,
+      parts,
+    );
     const { step, options } = this.#faulty;
     const client = this.log.client(node);
     const log = new GatedLog(client, gate, {

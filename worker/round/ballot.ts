@@ -22,6 +22,8 @@ export interface Ballot {
   /** This member's place in `members`; -1 where it is not in. */
   readonly index: number;
   readonly startedAt: number;
+  /** Whether the round starts a stage: everybody makes ready first, so its times tell nothing about the next ones. */
+  readonly cold: boolean;
   readonly attempt: number;
 
   /** By member; the first that came counts. */
@@ -58,6 +60,7 @@ export function openBallot(ledger: Ledger, self: string, now: number): Ballot {
     members,
     index: members.findIndex(({ id }) => id === self),
     startedAt: now,
+    cold: kind === 'probe' && currentStage(ledger).start === ledger.round,
     attempt: 0,
     proposals: members.map(() => null),
     behind: members.map(() => 0),
@@ -158,7 +161,7 @@ export function isWhole(ballot: Ballot, leavers: readonly string[]): boolean {
 
 export function patienceOf(ballot: Ballot): Patience {
   if (ballot.kind === 'final') return 'final';
-  return ballot.due.length > 0 ? 'evaluation' : 'probe';
+  return ballot.due.length > 0 || ballot.cold ? 'evaluation' : 'probe';
 }
 
 /** Bounds of a member's probe count in the ledger's next round. */

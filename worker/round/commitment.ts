@@ -49,8 +49,7 @@ function armWait(turn: Turn): void {
 function learnArrivals(turn: Turn): void {
   const { state } = turn;
   const ballot = state.ballot!;
-  if (ballot.attempt > 0 || ballot.kind !== 'probe' || ballot.due.length > 0 || ballot.firstAt === null)
-    return;
+  if (ballot.attempt > 0 || patienceOf(ballot) !== 'probe' || ballot.firstAt === null) return;
   const first = ballot.firstAt - ballot.startedAt;
   const arrivals = ballot.proposals.map((proposal, i) => ({
     took: first + ballot.behind[i]!,

@@ -2,53 +2,17 @@ import { createHash } from 'node:crypto';
 import type { Bus } from '../bus/bus.ts';
 import { OnebyteError } from '../errors.ts';
 import { sealRecord } from '../journal/envelope.ts';
-import type { Split } from '../journal/ledger.ts';
 import type { Digest, EndRecord, Join, JournalRecord } from '../journal/record.ts';
 import { type Log, LogConflict, type LogEntry, LogUnavailable } from '../log/log.ts';
 import { type Clock, sleep, systemClock } from './clock.ts';
+import { ABANDONED, EngineDesk, type EnginePort } from './engine-port.ts';
 import type { Effect, Event, TimerName } from './event.ts';
 import { Follower, type Step } from './follower.ts';
 import { step } from './machine.ts';
-import { decodeMessage, encodeMessage, type Sums, type Tag, tagOf } from './messages.ts';
-import type { Shard } from './shard.ts';
+import { decodeMessage, encodeMessage, tagOf } from './messages.ts';
 import { initialState, type MachineOptions, type MachineState } from './state.ts';
 
-export interface ProbeRequest {
-  readonly round: number;
-  readonly slot: number;
-  readonly count: number;
-  readonly roundChain: Uint8Array;
-}
-
-export interface Probed {
-  /** One per probe, 0 where it abstains. */
-  readonly bytes: Uint8Array;
-  readonly lossSum: number;
-  readonly lossCount: number;
-}
-
-export interface EvaluateRequest {
-  readonly round: number;
-  readonly splits: readonly Split[];
-  readonly shard: Shard;
-}
-
-/**
- * One replica's state and what evaluates it. Calls are carried out one after the other, in the order they are made. A
- * rejection ends the member with that error.
- */
-export interface EnginePort {
-  /** Applies the record that follows the ones before. */
-  commit(record: JournalRecord, body: Uint8Array): Promise<void>;
-  /** Back to the state after the first `records` records. */
-  rewind(records: number): Promise<void>;
-  /** Back to before the first record, from the base and nothing that could be wrong by now. */
-  rebuild(): Promise<void>;
-  /** Null when `signal` aborted it; the state is as before in any case. */
-  probe(request: ProbeRequest, signal: AbortSignal): Promise<Probed | null>;
-  evaluate(request: EvaluateRequest, signal: AbortSignal): Promise<readonly Sums[] | null>;
-  digest(): Promise<Digest>;
-}
+export type { Committed, EnginePort, EvaluateRequest, Probed, ProbeRequest } from './engine-port.ts';
 
 export interface MemberPorts {
   readonly log: Log;
@@ -67,8 +31,6 @@ export type Outcome =
   | { readonly type: 'finished'; readonly record: EndRecord; readonly own: Digest | null };
 
 const PAUSE = 250;
-/** A reason of our own spares the making of an exception for every round. */
-const ABANDONED = 'abandoned';
 
 /** Runs one member over real ports: all events go through one queue, one at a time, into the machine. */
 export class MemberDriver {
@@ -82,10 +44,9 @@ export class MemberDriver {
   readonly #queue: Event[] = [];
   readonly #timers = new Map<TimerName, { cancel: () => void }>();
   #pumping = false;
+  readonly #desk: EngineDesk;
   #state: MachineState;
   #follower: Follower;
-  #work = new AbortController();
-  #digest: { readonly tag: Tag; readonly value: Promise<Digest> } | null = null;
   #rebuild = false;
 
   constructor(self: Join, ports: MemberPorts, options: Partial<MachineOptions> = {}) {
@@ -93,6 +54,7 @@ export class MemberDriver {
     this.#clock = ports.clock ?? systemClock;
     this.#step = ports.step ?? step;
     this.#state = initialState(self, options);
+    this.#desk = new EngineDesk(ports.engine);
     this.#follower = new Follower(ports.log, this.#clock);
     this.done = this.#finish.promise;
     ports.bus.onMessage((from, data) => {
@@ -141,23 +103,23 @@ export class MemberDriver {
   }
 
   #perform(effect: Effect): void {
-    const { bus, engine } = this.#ports;
+    const { bus } = this.#ports;
     switch (effect.type) {
       case 'probe':
-        this.#ask(engine.probe(effect, this.#work.signal), (result) =>
+        this.#ask(this.#desk.probe(effect), (result) =>
           result === null ? null : { ...result, type: 'probed', tag: effect.tag, slot: effect.slot },
         );
         break;
       case 'evaluate':
-        this.#ask(engine.evaluate(effect, this.#work.signal), (sums) =>
+        this.#ask(this.#desk.evaluate(effect), (sums) =>
           sums === null ? null : { type: 'evaluated', tag: effect.tag, slot: effect.slot, sums },
         );
         break;
       case 'digest':
-        this.#ask(this.#digestOf(effect.tag), (digest) => ({ type: 'digested', tag: effect.tag, digest }));
+        this.#ask(this.#desk.digest(effect.tag), (digest) => ({ type: 'digested', tag: effect.tag, digest }));
         break;
       case 'abandon':
-        this.#abandon();
+        this.#desk.abandon();
         break;
       case 'append':
         this.#append(effect);
@@ -200,11 +162,6 @@ export class MemberDriver {
     );
   }
 
-  #digestOf(tag: Tag): Promise<Digest> {
-    if (this.#digest?.tag !== tag) this.#digest = { tag, value: this.#ports.engine.digest() };
-    return this.#digest.value;
-  }
-
   #append({ record, ledger, expectedLast }: Effect & { type: 'append' }): void {
     let data: Uint8Array;
     try {
@@ -244,11 +201,6 @@ export class MemberDriver {
     this.#timers.delete(name);
   }
 
-  #abandon(): void {
-    this.#work.abort(ABANDONED);
-    this.#work = new AbortController();
-  }
-
   async #follow(): Promise<void> {
     const { signal } = this.#ended;
     this.#post({ type: 'started', last: await this.#last() });
@@ -259,9 +211,8 @@ export class MemberDriver {
       }
       if (!this.#rebuild) continue;
       this.#rebuild = false;
-      this.#abandon();
-      await this.#ports.engine.rebuild();
-      this.#digest = null;
+      this.#desk.abandon();
+      await this.#desk.rebuild();
       this.#follower = new Follower(this.#ports.log, this.#clock);
       this.#post({ type: 'rebuilding', last: await this.#last() });
     }
@@ -269,24 +220,24 @@ export class MemberDriver {
 
   /** Moves the state, then tells the machine. */
   async #take(next: Step): Promise<void> {
-    const { engine } = this.#ports;
+    const desk = this.#desk;
     if (next.type === 'ignored') {
       this.#post({ type: 'ignored', seq: next.seq });
       return;
     }
     if (next.type === 'rewound') {
-      this.#abandon();
-      await engine.rewind(next.ledger.records);
-      this.#digest = null;
+      desk.abandon();
+      await desk.rewind(next.ledger.records);
       this.#post({ type: 'truncated', seq: next.seq, ledger: next.ledger });
       return;
     }
-    const { seq, record, body, before, ledger } = next;
+    const { seq, record, before, ledger } = next;
     const moves = before.round !== ledger.round;
-    if (moves) this.#abandon();
+    if (moves) desk.abandon();
     const own = await this.#ownDigest(record, next);
-    await engine.commit(record, body);
-    if (moves) this.#digest = null;
+    // The machine does nothing about the past but learn who is in, so the state may follow in bulk.
+    if (seq < (this.#state.target ?? 0)) await desk.commitLater(next);
+    else await desk.commit(next, moves);
     this.#post({ type: 'entry', seq, record, ledger, own });
   }
 
@@ -296,7 +247,7 @@ export class MemberDriver {
       (record.kind === 'round' && record.digest !== null) ||
       (record.kind === 'checkpoint' && record.round === before.round) ||
       record.kind === 'end';
-    return speaks ? this.#digestOf(tagOf(before.roundChain)) : null;
+    return speaks ? this.#desk.digest(tagOf(before.roundChain)) : null;
   }
 
   /** The log's last sequence, once it answers. */
@@ -320,7 +271,7 @@ export class MemberDriver {
 
   #stop(): void {
     this.#ended.abort(ABANDONED);
-    this.#work.abort(ABANDONED);
+    this.#desk.abandon();
     this.#queue.length = 0;
     for (const { cancel } of this.#timers.values()) cancel();
     this.#timers.clear();

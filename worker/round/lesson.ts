@@ -1,6 +1,6 @@
 import type { Ledger, Member } from '../journal/ledger.ts';
 import type { DisputeRecord, JournalRecord, RoundRecord } from '../journal/record.ts';
-import { probeBounds } from './ballot.ts';
+import { patienceOf, probeBounds } from './ballot.ts';
 import type { Event } from './event.ts';
 import { tagOf } from './messages.ts';
 import { afterRecord, sampled } from './pace.ts';
@@ -66,12 +66,13 @@ function learnRound(turn: Turn, before: Ledger, record: RoundRecord): void {
     state.pace,
     record.bytes.every((bytes) => bytes.length > 0),
   );
-  if (ballot.own !== null && record.attempt === 0)
+  const usual = patienceOf(ballot) === 'probe';
+  if (usual && ballot.own !== null && record.attempt === 0)
     state.pace = sampled(state.pace, 'commit', now - ballot.ownAt);
   if (mine === undefined || state.probes === null || !ballot.working) return;
   const bounds = probeBounds(before);
   if (mine.length > 0) state.probes = { ...state.probes, ...inTime(state.probes, bounds) };
-  else if (ballot.own === null || now - ballot.ownAt < state.pace.commit.mean)
+  else if (usual && (ballot.own === null || now - ballot.ownAt < state.pace.commit.mean))
     state.probes = { ...state.probes, ...missed(state.probes, bounds) };
 }
 

@@ -4,6 +4,7 @@ import {
   type Ballot,
   isFit,
   openBallot,
+  patienceOf,
   probeBounds,
   proposerOf,
   reseat,
@@ -11,7 +12,7 @@ import {
   turnOf,
 } from './ballot.ts';
 import { type Proposal, type Sums, tagOf } from './messages.ts';
-import { attemptTime, sampled } from './pace.ts';
+import { attemptTime, STARTING_PACE, sampled } from './pace.ts';
 import { startingCount, within } from './probes.ts';
 import { shardOf } from './shard.ts';
 import type { Turn } from './state.ts';
@@ -29,6 +30,7 @@ export function faceBallot(turn: Turn): void {
   if (ballot === null || ballot.tag !== tagOf(ledger.roundChain) || ballot.round !== ledger.round) {
     closeBallot(turn);
     state.ballot = openBallot(ledger, state.self.id, turn.now);
+    if (state.ballot.cold) state.pace = STARTING_PACE;
     takeEarly(turn);
     if (state.ballot.kind === 'end') armAttempt(turn);
   } else if (ballot.members !== ledger.members) {
@@ -221,7 +223,8 @@ function place(turn: Turn, seat: number, proposal: Proposal): void {
   if (after === before) return;
   state.ballot = after;
   const collects = before.index >= 0 && turnOf(before, before.index) === 0 && before.attempt === 0;
-  if (collects && before.firstAt !== null) state.pace = sampled(state.pace, 'behind', now - before.firstAt);
+  if (collects && before.firstAt !== null && patienceOf(before) === 'probe')
+    state.pace = sampled(state.pace, 'behind', now - before.firstAt);
 }
 
 /** Proposals may overtake the record, or the membership, that they build on. */

@@ -1,0 +1,127 @@
+import type { Split } from '../journal/ledger.ts';
+import type { Digest, JournalRecord } from '../journal/record.ts';
+import type { Sums, Tag } from './messages.ts';
+import type { Shard } from './shard.ts';
+
+export interface ProbeRequest {
+  readonly round: number;
+  readonly slot: number;
+  readonly count: number;
+  readonly roundChain: Uint8Array;
+}
+
+export interface Probed {
+  /** One per probe, 0 where it abstains. */
+  readonly bytes: Uint8Array;
+  readonly lossSum: number;
+  readonly lossCount: number;
+}
+
+export interface EvaluateRequest {
+  readonly round: number;
+  readonly splits: readonly Split[];
+  readonly shard: Shard;
+}
+
+export interface Committed {
+  readonly record: JournalRecord;
+  readonly body: Uint8Array;
+}
+
+/**
+ * One replica's state and what evaluates it. Calls are carried out one after the other, in the order they are made. A
+ * rejection ends the member with that error.
+ */
+export interface EnginePort {
+  /** Applies the record that follows the ones before. */
+  commit(record: JournalRecord, body: Uint8Array): Promise<void>;
+  /** Applies many, for engines that have a quicker way than one by one. */
+  commitAll?(entries: readonly Committed[]): Promise<void>;
+  /** Back to the state after the first `records` records. */
+  rewind(records: number): Promise<void>;
+  /** Back to before the first record, from the base and nothing that could be wrong by now. */
+  rebuild(): Promise<void>;
+  /** Null when `signal` aborted it; the state is as before in any case. */
+  probe(request: ProbeRequest, signal: AbortSignal): Promise<Probed | null>;
+  evaluate(request: EvaluateRequest, signal: AbortSignal): Promise<readonly Sums[] | null>;
+  digest(): Promise<Digest>;
+}
+
+/** A reason of our own spares the making of an exception for every round. */
+export const ABANDONED = 'abandoned';
+/** Records that are kept for one `commitAll`. */
+const MAX_BACKLOG = 1024;
+
+/** The engine as a member uses it: records of the past in bulk, one digest per state, work that can be abandoned. */
+export class EngineDesk {
+  readonly #engine: EnginePort;
+  #backlog: Committed[] = [];
+  #digest: { readonly tag: Tag; readonly value: Promise<Digest> } | null = null;
+  #work = new AbortController();
+
+  constructor(engine: EnginePort) {
+    this.#engine = engine;
+  }
+
+  /** Applies a record of the past, now or later: before anything that looks at the state. */
+  async commitLater(entry: Committed): Promise<void> {
+    this.#backlog.push(entry);
+    this.#digest = null;
+    if (this.#engine.commitAll === undefined || this.#backlog.length >= MAX_BACKLOG) await this.flush();
+  }
+
+  /** @param moves whether the state is another one after it */
+  async commit({ record, body }: Committed, moves: boolean): Promise<void> {
+    await this.flush();
+    await this.#engine.commit(record, body);
+    if (moves) this.#digest = null;
+  }
+
+  /** Of the state that `tag` names, which is the one there is. */
+  digest(tag: Tag): Promise<Digest> {
+    if (this.#digest?.tag !== tag) {
+      const flushed = this.flush();
+      this.#digest = { tag, value: flushed.then(() => this.#engine.digest()) };
+    }
+    return this.#digest.value;
+  }
+
+  async probe(request: ProbeRequest): Promise<Probed | null> {
+    const { signal } = this.#work;
+    await this.flush();
+    return signal.aborted ? null : this.#engine.probe(request, signal);
+  }
+
+  async evaluate(request: EvaluateRequest): Promise<readonly Sums[] | null> {
+    const { signal } = this.#work;
+    await this.flush();
+    return signal.aborted ? null : this.#engine.evaluate(request, signal);
+  }
+
+  /** Nobody wants the results of what was asked for so far. */
+  abandon(): void {
+    this.#work.abort(ABANDONED);
+    this.#work = new AbortController();
+  }
+
+  async rewind(records: number): Promise<void> {
+    await this.flush();
+    await this.#engine.rewind(records);
+    this.#digest = null;
+  }
+
+  async rebuild(): Promise<void> {
+    this.#backlog = [];
+    await this.#engine.rebuild();
+    this.#digest = null;
+  }
+
+  /** Applies what was put off. */
+  async flush(): Promise<void> {
+    const backlog = this.#backlog;
+    if (backlog.length === 0) return;
+    this.#backlog = [];
+    if (this.#engine.commitAll !== undefined) await this.#engine.commitAll(backlog);
+    else for (const { record, body } of backlog) await this.#engine.commit(record, body);
+  }
+}
