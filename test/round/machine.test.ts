@@ -384,3 +384,19 @@ test('a member that is still catching up takes no part', () => {
   seat.feed({ type: 'started', last: seat.state.seq });
   assert.equal(seat.of('probe').length, 1);
 });
+
+test('somebody new who waits for the end leaves it to members that say they are there, and ends a run that has none', () => {
+  const final = put(started(1, jobSpec({ rounds: [1] })), roundOf(started(1, jobSpec({ rounds: [1] }))));
+  const seat = Seat.at(3, final);
+  const member = Seat.at(0, final);
+  const minutes = 3 * 60;
+  for (let i = 0; i < minutes; i++) {
+    seat.feed({ type: 'timer', name: 'join' }, 1000);
+    member.hear(ids[3]!, seat.of('broadcast')[0]!.message);
+    seat.hear(ids[0]!, member.of('send')[0]!.message);
+    assert.equal(seat.feed({ type: 'timer', name: 'takeover' }, 0).appended, undefined);
+  }
+  seat.feed({ type: 'timer', name: 'takeover' }, 60_000);
+  assert.deepEqual(hex(round(seat).bytes), ['']);
+  assert.equal(put(final, round(seat)).finished, true);
+});

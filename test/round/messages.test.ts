@@ -42,6 +42,7 @@ const anyMessage: fc.Arbitrary<Message> = fc.oneof(
     }),
   }),
   fc.record({ kind: fc.constant('leave' as const), run: tag }),
+  fc.record({ kind: fc.constant('here' as const), tag }),
   fc.record({ kind: fc.constant('late' as const), tag, behind: natural(2 ** 31 - 1) }),
 );
 

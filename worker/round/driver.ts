@@ -31,6 +31,7 @@ export type Outcome =
   | { readonly type: 'finished'; readonly record: EndRecord; readonly own: Digest | null };
 
 const PAUSE = 250;
+const MAX_REBUILDS = 3;
 
 /** Runs one member over real ports: all events go through one queue, one at a time, into the machine. */
 export class MemberDriver {
@@ -48,6 +49,7 @@ export class MemberDriver {
   #state: MachineState;
   #follower: Follower;
   #rebuild = false;
+  #rebuilds = 0;
 
   constructor(self: Join, ports: MemberPorts, options: Partial<MachineOptions> = {}) {
     this.#ports = ports;
@@ -211,6 +213,15 @@ export class MemberDriver {
       }
       if (!this.#rebuild) continue;
       this.#rebuild = false;
+      if (++this.#rebuilds > MAX_REBUILDS)
+        throw new OnebyteError(
+          'REPLICA_DIVERGED',
+          `this replica's state has differed from the others' ${this.#rebuilds} times, though it was built anew each time`,
+          {
+            remedy:
+              'Run the worker elsewhere: the memory or the processor of this machine is not to be trusted.',
+          },
+        );
       this.#desk.abandon();
       await this.#desk.rebuild();
       this.#follower = new Follower(this.#ports.log, this.#clock);

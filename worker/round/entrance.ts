@@ -15,22 +15,21 @@ const TAKEOVER_AGAIN = 5000;
 
 /** What a member does that is not in. Idempotent: may be called at any moment. */
 export function standOutside(turn: Turn): void {
-  const { state, now } = turn;
+  const { state } = turn;
   const { kind, members } = state.ballot!;
   if (state.leaveBy !== null) {
     leave(turn, true);
     return;
   }
-  // After the last update nobody new is needed, unless there is nobody.
-  const joins = kind === 'probe' || (kind === 'final' && members.length === 0);
-  if (joins && !state.joining) {
+  // After the last update nobody new is let in, but members say that they are there.
+  if (!state.joining) {
     state.joining = true;
     turn.setTimer('join', state.evictions === 0 ? 0 : FIRST_JOIN * 2 ** Math.min(state.evictions, 6));
   }
   if (members.length === 0) boot(turn);
   else {
     state.emptySince = null;
-    if (kind !== 'probe') turn.setTimer('takeover', state.entryAt + TAKEOVER + rank(turn) * BOOT_STEP - now);
+    if (kind !== 'probe') armTakeover(turn);
   }
 }
 
@@ -76,9 +75,22 @@ export function onBootTimer(turn: Turn): void {
 }
 
 export function onTakeoverTimer(turn: Turn): void {
-  if (!isOutside(turn) || turn.state.ballot!.kind === 'probe') return;
-  turn.state.acting = true;
+  const { state, now } = turn;
+  if (!isOutside(turn) || state.ballot!.kind === 'probe') return;
+  if (now < silentSince(turn) + TAKEOVER) {
+    armTakeover(turn);
+    return;
+  }
+  state.acting = true;
   turn.setTimer('takeover', TAKEOVER_AGAIN);
+}
+
+function armTakeover(turn: Turn): void {
+  turn.setTimer('takeover', silentSince(turn) + TAKEOVER + rank(turn) * BOOT_STEP - turn.now);
+}
+
+function silentSince({ state }: Turn): number {
+  return Math.max(state.entryAt, state.heardAt);
 }
 
 function isOutside(turn: Turn): boolean {

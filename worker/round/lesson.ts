@@ -23,12 +23,23 @@ export function learn(turn: Turn, before: Ledger, { record, ledger, own }: Entry
   const digest = digestOf(record);
   if (digest === null || own === null || own === digest) return;
   const tag = tagOf(ledger.chain);
-  if (state.suspects.includes(tag)) return;
+  const proposer = record.kind === 'round' ? proposerIn(before, record).id : '';
+  if (state.suspects.includes(tag)) {
+    // Rebuilt, and still of another mind: then it is the proposer's state that is wrong.
+    if (proposer !== state.self.id)
+      state.distrusted = [...state.distrusted.slice(1 - MAX_SUSPECTS), proposer];
+    return;
+  }
   state.suspects = [...state.suspects.slice(1 - MAX_SUSPECTS), tag];
   if (record.kind === 'round') dispute(turn, before, record, 'digest', own);
-  // This member's own mistake, which it has rebuilt itself for: it only says so.
-  if (record.kind === 'round' && state.suspects.includes(nameOf(record))) return;
+  // This member's own mistake, for which it has rebuilt itself, or one of somebody known to be wrong.
+  const known = record.kind === 'round' && state.suspects.includes(nameOf(record));
+  if (known || state.distrusted.includes(proposer)) return;
   diverge(turn, record.kind === 'round' ? record.round : ledger.totals.rounds, digest, own);
+}
+
+function proposerIn({ members }: Ledger, { round, attempt }: RoundRecord): Member {
+  return members[(round + attempt) % members.length]!;
 }
 
 function nameOf({ round }: { round: number }): string {
@@ -118,13 +129,12 @@ function dispute(
   const { members } = before;
   const own = members.find(({ id }) => id === state.self.id);
   if (own === undefined) return;
-  const proposer: Member = members[(record.round + record.attempt) % members.length]!;
   const made: DisputeRecord = {
     kind: 'dispute',
     round: record.round,
     slot: own.slot,
     member: own.id,
-    proposer: proposer.id,
+    proposer: proposerIn(before, record).id,
     reason,
     expected,
   };

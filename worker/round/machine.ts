@@ -13,7 +13,7 @@ import {
 } from './entrance.ts';
 import type { Effect, Event, TimerName } from './event.ts';
 import { learn } from './lesson.ts';
-import { type Message, tagOf } from './messages.ts';
+import { type JoinRequest, type Message, tagOf } from './messages.ts';
 import { late } from './probes.ts';
 import { type MachineState, Turn, takesPart } from './state.ts';
 import {
@@ -198,11 +198,11 @@ function onMessage(turn: Turn, from: string, message: Message): void {
       onProposal(turn, from, message);
       break;
     case 'join':
-      if ((state.run !== null && message.run !== state.run) || message.join.id !== from) return;
-      if (from === state.self.id || state.leavers.includes(from)) return;
-      state.joiners = withJoiner(state.joiners, message, now);
-      if (takesPart(state) && state.ballot?.members.length === 0 && state.leaveBy === null) boot(turn);
-      return;
+      onJoin(turn, from, message);
+      break;
+    case 'here':
+      if (message.tag === state.ballot?.tag) state.heardAt = now;
+      break;
     case 'leave':
       if (message.run !== state.run) return;
       state.joiners = state.joiners.filter(({ join }) => join.id !== from);
@@ -212,6 +212,17 @@ function onMessage(turn: Turn, from: string, message: Message): void {
       onLate(turn, from, message);
       break;
   }
+}
+
+function onJoin(turn: Turn, from: string, message: JoinRequest): void {
+  const { state, now } = turn;
+  const { ballot } = state;
+  if ((state.run !== null && message.run !== state.run) || message.join.id !== from) return;
+  if (from === state.self.id || state.leavers.includes(from)) return;
+  state.joiners = withJoiner(state.joiners, message, now);
+  if (!takesPart(state) || ballot === null) return;
+  if (ballot.members.length === 0 && state.leaveBy === null) boot(turn);
+  if (ballot.index >= 0 && ballot.kind !== 'probe') turn.send(from, { kind: 'here', tag: ballot.tag });
 }
 
 function onLate(turn: Turn, from: string, { tag, behind }: { tag: string; behind: number }): void {

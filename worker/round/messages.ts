@@ -54,10 +54,16 @@ export interface LateNotice {
   readonly behind: number;
 }
 
-export type Message = Proposal | JoinRequest | LeaveRequest | LateNotice;
+/** A member to somebody who asks to be let in when nobody is any more: the run is being brought to its end. */
+export interface Presence {
+  readonly kind: 'here';
+  readonly tag: Tag;
+}
+
+export type Message = Proposal | JoinRequest | LeaveRequest | LateNotice | Presence;
 
 /** First byte of a message; its upper half is the format's version. */
-const KINDS = { proposal: 0x11, join: 0x12, leave: 0x13, late: 0x14 } as const;
+const KINDS = { proposal: 0x11, join: 0x12, leave: 0x13, late: 0x14, here: 0x15 } as const;
 const MAX_BEHIND = 2 ** 31 - 1;
 
 export function encodeMessage(message: Message): Uint8Array {
@@ -81,6 +87,9 @@ export function encodeMessage(message: Message): Uint8Array {
       break;
     case 'leave':
       writer.hex(message.run, TAG_BYTES, 'run');
+      break;
+    case 'here':
+      writer.hex(message.tag, TAG_BYTES, 'tag');
       break;
     case 'late':
       writer.hex(message.tag, TAG_BYTES, 'tag');
@@ -115,6 +124,8 @@ function read(kind: number, reader: ByteReader): Message | null {
     }
     case KINDS.leave:
       return { kind: 'leave', run: reader.hex(TAG_BYTES) };
+    case KINDS.here:
+      return { kind: 'here', tag: reader.hex(TAG_BYTES) };
     case KINDS.late:
       return { kind: 'late', tag: reader.hex(TAG_BYTES), behind: reader.varint('behind', MAX_BEHIND) };
     default:

@@ -75,6 +75,8 @@ export interface MachineState {
   readonly accusers: { readonly round: number; readonly members: readonly string[] };
   /** Chain tags of records whose digest this replica does not share, and has rebuilt itself for. */
   readonly suspects: readonly Tag[];
+  /** Members whose digest was another than this replica's own even after it had rebuilt itself. */
+  readonly distrusted: readonly string[];
 
   readonly joiners: readonly Joiner[];
   readonly leavers: readonly string[];
@@ -82,6 +84,8 @@ export interface MachineState {
   readonly joinTries: number;
   /** Whether the join timer runs. */
   readonly joining: boolean;
+  /** When a member last said that it is there. */
+  readonly heardAt: number;
   /** Times in a row that the others let go of this member. */
   readonly evictions: number;
   /** Since when the run has had no members; null while it has some. */
@@ -117,10 +121,12 @@ export function initialState(self: Join, options: Partial<MachineOptions> = {}):
     disputes: [],
     accusers: { round: -1, members: [] },
     suspects: [],
+    distrusted: [],
     joiners: [],
     leavers: [],
     joinTries: 0,
     joining: false,
+    heardAt: 0,
     evictions: 0,
     emptySince: null,
     acting: false,
