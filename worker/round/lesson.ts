@@ -73,12 +73,10 @@ function learnRound(turn: Turn, before: Ledger, record: RoundRecord): void {
       );
   }
   if (before.complete !== null || ballot === null) return;
-  state.pace = afterRecord(
-    state.pace,
-    record.bytes.every((bytes) => bytes.length > 0),
-  );
+  const whole = record.bytes.every((bytes) => bytes.length > 0);
+  state.pace = afterRecord(state.pace, whole);
   const usual = patienceOf(ballot) === 'probe';
-  if (usual && ballot.own !== null && record.attempt === 0)
+  if (usual && whole && ballot.own !== null && record.attempt === 0)
     state.pace = sampled(state.pace, 'commit', now - ballot.ownAt);
   if (mine === undefined || state.probes === null || !ballot.working) return;
   const bounds = probeBounds(before);

@@ -16,7 +16,7 @@ export interface Pace {
   readonly full: Estimate;
   /** From a round's first contribution to each later one, as proposers saw it. */
   readonly behind: Estimate;
-  /** From sending one's own contribution to the record, in rounds of the first attempt. */
+  /** From sending one's own contribution to the record, in rounds of the first attempt that nobody missed. */
   readonly commit: Estimate;
   /** Doublings in force. */
   readonly backoff: number;
@@ -75,10 +75,11 @@ export function waitTime(pace: Pace, patience: Patience, first: number): number 
 /**
  * How long after sending its contribution a member takes the proposers so far for lost. Too short does little harm:
  * one proposer more waits for the others.
+ * @param absent whether all of the proposers missed the last record already
  */
-export function attemptTime(pace: Pace, attempt: number): number {
+export function attemptTime(pace: Pace, attempt: number, absent = false): number {
   const learnt = Math.max(timeOut(pace.commit, UNKNOWN_COMMIT), waitTime(pace, 'probe', pace.full.mean));
-  return Math.min(Math.max(learnt * (attempt === 0 ? 1 : 2), MIN_ATTEMPT), MAX_ATTEMPT);
+  return Math.min(Math.max(learnt * (absent ? 0.25 : attempt === 0 ? 1 : 2), MIN_ATTEMPT), MAX_ATTEMPT);
 }
 
 /** One contribution of a round: milliseconds from its start, and probes. */

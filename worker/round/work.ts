@@ -175,7 +175,11 @@ function sendTo(turn: Turn, own: Proposal, from: number, to: number): void {
 export function armAttempt(turn: Turn): void {
   const ballot = turn.state.ballot!;
   if (ballot.index < 0) return;
-  turn.setTimer('attempt', attemptTime(turn.state.pace, ballot.attempt));
+  const proposers = Math.min(ballot.attempt + 1, ballot.members.length);
+  const absent = Array.from({ length: proposers }, (_, attempt) => proposerOf(ballot, attempt)).every(
+    ({ missed, id }) => missed > 0 && id !== turn.state.self.id,
+  );
+  turn.setTimer('attempt', attemptTime(turn.state.pace, ballot.attempt, absent));
 }
 
 /**
