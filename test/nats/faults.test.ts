@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
-import { NatsBus } from '../../worker/bus/nats.ts';
 import { LogConflict } from '../../worker/log/log.ts';
 import { NatsLog } from '../../worker/log/nats.ts';
-import { inboxPrefix, memberId } from '../../worker/nats/names.ts';
+import { inboxPrefix } from '../../worker/nats/names.ts';
 import { type User, workerPermissions } from '../../worker/nats/permissions.ts';
 import { createStream } from '../../worker/nats/stream.ts';
 import { chooser } from '../replica/run.ts';
@@ -239,14 +238,23 @@ describe('a run with credentials', { skip }, () => {
     await job.close();
   });
 
-  it('gives a member no way to leave in the name of another', async () => {
+  it('ends for a member that takes the identity of another worker, with the reason', async () => {
     const [system] = systems;
-    const job = await TestJob.make(system!, MAX_BYTES, { user: 'admin', password: 'admin' });
-    const config = { user: 'w0', password: 'w0', inboxPrefix: inboxPrefix(job.names.uid, 'w0') };
-    const connection = await job.connect(config);
-    const bus = new NatsBus(connection, job.names, memberId('w1', new Uint8Array(4)));
-    bus.broadcast(Uint8Array.of(1));
-    for await (const status of connection.status()) if (status.type === 'error') break;
+    const admin = { user: 'admin', password: 'admin' };
+    const job = await TestJob.make(system!, MAX_BYTES, admin);
+    const permissions = workerPermissions({ names: job.names }, 'w0');
+    await system!.reload({
+      authorization: { users: [admin, { user: 'w0', password: 'w0', permissions }] },
+    });
+    const fleet = await Fleet.make(job, { rounds: 100 }, admin);
+    const nats = {
+      servers: system!.urls,
+      user: 'w0',
+      password: 'w0',
+      inboxPrefix: inboxPrefix(job.names.uid, 'w0'),
+    };
+    const end = await fleet.start('w1', { nats }).ended;
+    assert.equal(end?.type === 'failed' && end.code, 'NATS_DENIED', JSON.stringify(end));
     await job.close();
   });
 });

@@ -34,15 +34,22 @@ export class TestMember {
   readonly ended: Promise<Done | Failed | null>;
   readonly #child: ChildProcess;
 
-  constructor(config: MemberConfig, onNews: (news: MemberNews) => void) {
+  /** @param serve is given the process, to serve it what it uses over its channel */
+  constructor(
+    config: MemberConfig,
+    onNews: (news: MemberNews) => void,
+    serve: (child: ChildProcess) => void = () => {},
+  ) {
     this.worker = config.worker;
     const child = fork(join(import.meta.dirname, 'member.ts'), [JSON.stringify(config)], {
       serialization: 'advanced',
+      ...within(config.inside),
       // Most of what a member costs is its start: what one compiled, the others take over.
       env: { ...process.env, NODE_COMPILE_CACHE: join(tmpdir(), 'onebyte-test-compiled') },
     });
     this.#child = child;
     let end: Done | Failed | null = null;
+    serve(child);
     child.on('message', (news: MemberNews) => {
       if (news.type === 'done' || news.type === 'failed') end = news;
       onNews(news);
@@ -64,6 +71,11 @@ export class TestMember {
     this.#child.kill('SIGKILL');
     await this.ended;
   }
+}
+
+function within(command: readonly string[] = []): { execPath?: string; execArgv?: string[] } {
+  const [execPath, ...rest] = command;
+  return execPath === undefined ? {} : { execPath, execArgv: [...rest, process.execPath] };
 }
 
 /**

@@ -1,7 +1,12 @@
 /** A child process that is one member of a run on NATS: argv[2] is its MemberConfig. Tells its parent what it sees. */
 import { randomBytes } from 'node:crypto';
+import type { Bus } from '../../worker/bus/bus.ts';
+import { IpcBus } from '../../worker/bus/ipc.ts';
 import { NatsBus } from '../../worker/bus/nats.ts';
 import { OnebyteError } from '../../worker/errors.ts';
+import { parentChannel } from '../../worker/log/channel.ts';
+import { IpcLog } from '../../worker/log/ipc.ts';
+import type { Log } from '../../worker/log/log.ts';
 import { NatsLog } from '../../worker/log/nats.ts';
 import { type NatsConfig, openNats } from '../../worker/nats/connect.ts';
 import { Link, type SocketBytes } from '../../worker/nats/link.ts';
@@ -13,8 +18,11 @@ import { freshReplica } from '../simulation/job.ts';
 import { NullEngine, StatelessEngine } from './null-engine.ts';
 
 export interface MemberConfig {
-  readonly nats: NatsConfig;
+  /** Null: over the log and the bus that the parent serves on the channel to it. */
+  readonly nats: NatsConfig | null;
   readonly domain?: string;
+  /** A command that runs the member's, such as one that enters a network namespace. */
+  readonly inside?: readonly string[];
   readonly uid: string;
   readonly worker: string;
   /** Hex of 8 digits, where two lives are to share one. */
@@ -53,14 +61,9 @@ const config: MemberConfig = JSON.parse(process.argv[2]!);
 const tell = (news: MemberNews) => void (process.connected && process.send!(news));
 process.on('disconnect', () => process.exit());
 
-const names = jobNames(config.uid);
-const connection = await openNats(config.nats, { wait: new AbortController().signal }).catch(fail);
-await waitForStream(connection, names, new AbortController().signal, api()).catch(fail);
-const log = new NatsLog(connection, names, api());
 const life = config.life === undefined ? randomBytes(4) : Buffer.from(config.life, 'hex');
 const id = memberId(config.worker, life);
-const bus = new NatsBus(connection, names, id);
-await bus.ready();
+const { log, bus, close, socket, payload } = config.nats === null ? viaParent() : await viaNats(config.nats);
 
 let records = 0;
 function moved(replica: Replica): void {
@@ -110,14 +113,46 @@ tell({
   times,
   waits,
   cpu: user + system,
-  socket: Link.of(connection).bytes,
-  payload: bus.payload,
+  socket: socket(),
+  payload,
 });
-await connection.close();
+await close();
 process.exit();
 
-function api(): { domain?: string } {
-  return config.domain === undefined ? {} : { domain: config.domain };
+interface Plane {
+  readonly log: Log;
+  readonly bus: Bus;
+  readonly socket: () => SocketBytes;
+  readonly payload: { readonly sent: number; readonly received: number };
+  readonly close: () => Promise<void>;
+}
+
+async function viaNats(nats: NatsConfig): Promise<Plane> {
+  const names = jobNames(config.uid);
+  const api = config.domain === undefined ? {} : { domain: config.domain };
+  const forever = new AbortController().signal;
+  const connection = await openNats(nats, { wait: forever }).catch(fail);
+  await waitForStream(connection, names, forever, api).catch(fail);
+  const bus = new NatsBus(connection, names, id, fail);
+  await bus.ready();
+  return {
+    log: new NatsLog(connection, names, api),
+    bus,
+    socket: () => Link.of(connection).bytes,
+    payload: bus.payload,
+    close: () => connection.close(),
+  };
+}
+
+function viaParent(): Plane {
+  const none = { sent: 0, received: 0 };
+  return {
+    log: new IpcLog(parentChannel()),
+    bus: new IpcBus(parentChannel(), id),
+    socket: () => none,
+    payload: none,
+    close: async () => {},
+  };
 }
 
 function fail(error: unknown): never {

@@ -14,6 +14,8 @@ export interface NatsOptions {
   readonly config?: object;
   /** Changes below `jetstream`; null turns JetStream off. */
   readonly jetstream?: object | null;
+  /** Where clients connect; by default from this machine alone. */
+  readonly host?: string;
   /** Whether leaf nodes may connect. */
   readonly leaves?: boolean;
   /** Servers, given by `leafUrl`, of which this is a leaf node; the remotes may carry an account and credentials. */
@@ -178,7 +180,7 @@ export class NatsSystem {
   }
 
   #configuration(i: number): object {
-    const { jetstream, leaves, remotes } = this.#options;
+    const { jetstream, leaves, remotes, host = '127.0.0.1' } = this.#options;
     const { client, cluster, leaf } = this.#ports[i]!;
     const routes = this.#ports.map((ports) => `nats://127.0.0.1:${ports.cluster}`);
     const leafnodes = {
@@ -187,7 +189,7 @@ export class NatsSystem {
     };
     return {
       server_name: `n${i}`,
-      listen: `127.0.0.1:${client}`,
+      listen: `${host}:${client}`,
       max_traced_msg_len: 256,
       ...(jetstream === null ? {} : { jetstream: { store_dir: this.store(i), ...jetstream } }),
       ...(this.count === 1 ? {} : { cluster: { name: 'c', listen: `127.0.0.1:${cluster}`, routes } }),

@@ -1,4 +1,6 @@
 import type { NatsConnection, Subscription } from '@nats-io/transport-node';
+import type { OnebyteError } from '../errors.ts';
+import { deniedError } from '../nats/failure.ts';
 import { Link } from '../nats/link.ts';
 import { broadcastSubject, busSubscriptions, directSubject, type JobNames, senderOf } from '../nats/names.ts';
 import type { Bus } from './bus.ts';
@@ -18,15 +20,25 @@ export class NatsBus implements Bus {
   readonly #broadcast: string;
   /** By receiver. */
   readonly #subjects = new Map<string, string>();
+  readonly #unlink: () => void;
   #handler: (from: string, data: Uint8Array) => void = () => {};
   #open = true;
 
-  constructor(connection: NatsConnection, names: JobNames, self: string) {
+  /** @param onDenied is told when the credentials do not allow to speak or listen as `self`: nobody hears this end then */
+  constructor(
+    connection: NatsConnection,
+    names: JobNames,
+    self: string,
+    onDenied: (error: OnebyteError) => void = () => {},
+  ) {
     this.self = self;
     this.#connection = connection;
     this.#link = Link.of(connection);
     this.names = names;
     this.#broadcast = broadcastSubject(names, self);
+    this.#unlink = this.#link.onRefusal((error) => {
+      if (error.subject.startsWith(`${names.bus}.`)) onDenied(deniedError(error));
+    });
     const [direct, broadcast] = busSubscriptions(names, self);
     this.#subscriptions = [
       connection.subscribe(direct, { callback: (error, message) => this.#receive(error, message, true) }),
@@ -55,6 +67,7 @@ export class NatsBus implements Bus {
 
   async close(): Promise<void> {
     this.#open = false;
+    this.#unlink();
     for (const subscription of this.#subscriptions) subscription.unsubscribe();
   }
 

@@ -51,7 +51,7 @@ export class NatsLog implements Log {
     });
     try {
       const { seq } = parse<{ seq: number }>(answer);
-      this.#expect(seq);
+      for (const tail of this.#tails) tail.expect(seq);
       return seq;
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
@@ -69,7 +69,7 @@ export class NatsLog implements Log {
         const there = await this.#reader.at(expectedLast + 1);
         if (there?.id === id) return there.seq;
       }
-      if (last !== undefined) this.#expect(last);
+      if (last !== undefined) for (const tail of this.#tails) tail.endsAt(last);
       throw new LogConflict(expectedLast, last);
     }
     const full =
@@ -135,10 +135,6 @@ export class NatsLog implements Log {
   async close(): Promise<void> {
     this.#open = false;
     for (const tail of this.#tails) tail.end();
-  }
-
-  #expect(seq: number): void {
-    for (const tail of this.#tails) tail.expect(seq);
   }
 
   #check(): void {

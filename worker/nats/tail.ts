@@ -12,9 +12,13 @@ const BATCH = 512;
 const BATCH_BYTES = 1 << 18;
 /** Live entries kept while catching up; more are read again from the log. */
 const MAX_WAITING = 1024;
-/** Milliseconds of silence after which the log is asked whether there is something new: at first, and at most. */
-const FIRST_IDLE = 1000;
+/**
+ * Milliseconds of silence after which the log is asked whether there is something new, at least and at most; in between,
+ * so many times what entries were apart.
+ */
+const SHORTEST_IDLE = 1000;
 const LONGEST_IDLE = 10_000;
+const IDLE_GAPS = 3;
 /** How soon it is asked where there should be something. */
 const EXPECTED = 200;
 const RETRY = 250;
@@ -69,8 +73,13 @@ export class Tail {
   #expected = 0;
   #waiting: LogEntry[] = [];
   #behind = true;
+  /** Whether the last entry may be another by now. */
+  #doubt = true;
   #checkAt = 0;
-  #idle = FIRST_IDLE;
+  #idle = SHORTEST_IDLE;
+  /** Smoothed, between entries. */
+  #gap = 0;
+  #deliveredAt = 0;
   #ended = false;
   #failure: unknown = null;
   #wake = () => {};
@@ -102,14 +111,24 @@ export class Tail {
     this.#wake();
   }
 
+  /** The log is said to end at `last`. */
+  endsAt(last: number): void {
+    if (last >= this.next) this.expect(last);
+    else if (last < this.prints.last) {
+      this.#suspect();
+      this.#wake();
+    }
+  }
+
   async *events(): AsyncGenerator<LogEvent, void, undefined> {
     const { connection, link } = this.#api;
     const subscription = this.#subscribe();
     const unlink = link.onChange((up) => {
-      this.#behind ||= up;
+      if (up) this.#suspect();
       this.#wake();
     });
     try {
+      this.#deliveredAt = performance.now();
       this.#rest();
       while (!this.#ended) {
         if (this.#failure !== null) throw this.#failure;
@@ -139,7 +158,7 @@ export class Tail {
     if (entry === null) return;
     if (this.#waiting.length >= MAX_WAITING) {
       this.#waiting = [];
-      this.#behind = true;
+      this.#suspect();
     } else this.#waiting.push(entry);
   }
 
@@ -153,7 +172,7 @@ export class Tail {
       else if (entry.seq > this.next || !this.prints.fits(entry)) {
         // Either something was missed on the way, or the log went back and grew anew.
         this.#waiting = [...entries.slice(i), ...this.#waiting];
-        this.#behind = true;
+        this.#suspect();
         return;
       }
     }
@@ -161,27 +180,38 @@ export class Tail {
 
   #deliver(entry: LogEntry): LogEvent {
     this.prints.add(entry);
+    const now = performance.now();
+    this.#gap += (now - this.#deliveredAt - this.#gap) / 8;
+    this.#deliveredAt = now;
     this.#rest();
     return { type: 'entry', entry };
+  }
+
+  /** What comes next has to be read from the log, and what was there looked at again. */
+  #suspect(): void {
+    this.#behind = true;
+    this.#doubt = true;
   }
 
   async *#catchUp(): AsyncGenerator<LogEvent, void, undefined> {
     this.#behind = false;
     try {
       while (!this.#ended) {
-        // The last known entry comes along, where there is one.
+        // The last known entry comes along, where there is one and it is in doubt.
         const { next } = this;
-        const known = this.prints.values.length > 0;
+        const known = this.#doubt && this.prints.values.length > 0;
         const { entries, pending } = await this.#reader.batch(known ? next - 1 : next, BATCH, BATCH_BYTES);
         const first = known ? entries[0] : undefined;
         if (known && !(first?.seq === next - 1 && this.prints.fits(first))) {
           const last = await this.#common();
           if (last !== null) {
             this.prints.cut(last);
+            this.#expected = 0;
             yield { type: 'truncated', last };
             continue;
           }
         }
+        if (known || this.prints.values.length === 0) this.#doubt = false;
         for (const entry of entries) {
           if (this.#ended) return;
           if (entry.seq === this.next) yield this.#deliver(entry);
@@ -234,7 +264,7 @@ export class Tail {
 
   /** All is well: the next look at the log is far. */
   #rest(): void {
-    this.#idle = FIRST_IDLE;
+    this.#idle = Math.min(LONGEST_IDLE, Math.max(SHORTEST_IDLE, IDLE_GAPS * this.#gap));
     this.#checkAt = performance.now() + this.#idle;
   }
 
