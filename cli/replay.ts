@@ -1,6 +1,7 @@
 import { dirname, join } from 'node:path';
 import { cacheFolder, resolveModel } from '../worker/data/cache.ts';
 import { readArtifact } from '../worker/engine/artifact.ts';
+import type { Basis } from '../worker/engine/basis.ts';
 import { decodeBasis } from '../worker/engine/basis-file.ts';
 import type { OpenedReplica } from '../worker/engine/open.ts';
 import { checkGenesis, openReplica } from '../worker/engine/open.ts';
@@ -29,6 +30,7 @@ export interface Replayed {
   readonly replica: OpenedReplica['replica'];
   readonly plan: OpenedReplica['plan'];
   readonly folder: ModelFolder;
+  readonly basis: Basis | null;
   readonly genesis: GenesisRecord;
   readonly outcome: JournalOutcome;
   readonly records: number;
@@ -52,12 +54,9 @@ export async function replay(path: string, options: ReplayOptions): Promise<Repl
     (await resolveModel(job.model, { folder: dirname(path), ...(options.log ? { log: options.log } : {}) }));
   const folder = await openModelFolder(dir);
   const artifacts = [join(dirname(path), 'artifacts'), join(cacheFolder(), 'artifacts')];
-  const basis = genesis.artifacts.find(({ name }) => name === 'basis');
-  const opened = openReplica(
-    folder.model,
-    job,
-    basis ? decodeBasis(await readArtifact(basis, artifacts)) : null,
-  );
+  const reference = genesis.artifacts.find(({ name }) => name === 'basis');
+  const basis = reference ? decodeBasis(await readArtifact(reference, artifacts)) : null;
+  const opened = openReplica(folder.model, job, basis);
   checkGenesis(genesis, folder, opened.replica);
   const started = performance.now();
   const { records, compared, mismatch } = applyAll(
@@ -72,6 +71,7 @@ export async function replay(path: string, options: ReplayOptions): Promise<Repl
     replica,
     plan,
     folder,
+    basis,
     genesis,
     outcome,
     records,

@@ -2,13 +2,14 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { cacheFolder, resolveModel } from '../../worker/data/cache.ts';
 import { writeArtifact } from '../../worker/engine/artifact.ts';
+import type { Basis } from '../../worker/engine/basis.ts';
 import { decodeBasis } from '../../worker/engine/basis-file.ts';
 import { makeBasis } from '../../worker/engine/make-basis.ts';
 import { openReplica } from '../../worker/engine/open.ts';
-import { planEngine } from '../../worker/engine/plan.ts';
+import { type EnginePlan, planEngine } from '../../worker/engine/plan.ts';
 import { parseJob } from '../../worker/journal/job-text.ts';
 import type { ArtifactReference, GenesisRecord } from '../../worker/journal/record.ts';
-import { openModelFolder } from '../../worker/model/folder.ts';
+import { type ModelFolder, openModelFolder } from '../../worker/model/folder.ts';
 
 export interface Preparation {
   /** Canonical `{name, spec}`. */
@@ -37,43 +38,56 @@ export function modelOf(
   return resolveModel(parseJob(jobText).job.model, { folder, log });
 }
 
-/** Everything that the genesis record says, computed once: basis, grid and start state. */
+/**
+ * Everything that the genesis record says, computed once: basis, grid and start state.
+ * @param known the genesis of a run that goes on; what it says holds
+ */
 export async function prepare(
   modelDir: string,
   preparation: Preparation,
   now: () => number,
+  known: GenesisRecord | null,
 ): Promise<Prepared> {
-  const { jobText, folder, artifacts, threads, log } = preparation;
-  const { job } = parseJob(jobText);
+  const { job } = parseJob(preparation.jobText);
   const model = await openModelFolder(modelDir);
   const plan = planEngine(job, model.model);
-  const references: ArtifactReference[] = [];
-  let basis = null;
-  if (plan.basisRows.size > 0) {
-    log('reading the calibration text for the basis');
-    const bytes = await makeBasis({ job, folder: model, plan, dataFolder: folder, threads });
-    const digest = await writeArtifact(bytes, artifacts);
-    await writeArtifact(bytes, join(cacheFolder(), 'artifacts'));
-    references.push({ name: 'basis', digest, bytes: bytes.length });
-    basis = decodeBasis(bytes);
-  }
-  const { replica } = openReplica(model.model, job, basis);
-  const genesis: GenesisRecord = {
-    kind: 'genesis',
-    uid: randomUUID(),
-    at: now(),
-    job: jobText,
-    base: model.digests.weights,
-    tokenizer: model.digests.tokenizer,
-    tensors: plan.tensors,
-    state: replica.digest(),
-    artifacts: references,
-  };
+  const genesis = known ?? (await makeGenesis(model, plan, preparation, now()));
   const sizes = plan.tensors.map(({ shape }) => shape.reduce((a, b) => a * b, 1));
   return {
     genesis,
     modelDir,
     weights: [...model.model.weights.values()].reduce((sum, { data }) => sum + data.length, 0),
     trained: plan.stages.map(({ perturbed }) => perturbed.reduce((sum, index) => sum + sizes[index]!, 0)),
+  };
+}
+
+async function makeGenesis(
+  folder: ModelFolder,
+  plan: EnginePlan,
+  { jobText, folder: dataFolder, artifacts, threads, log }: Preparation,
+  at: number,
+): Promise<GenesisRecord> {
+  const { job } = parseJob(jobText);
+  const references: ArtifactReference[] = [];
+  let basis: Basis | null = null;
+  if (plan.basisRows.size > 0) {
+    log('reading the calibration text for the basis');
+    const bytes = await makeBasis({ job, folder, plan, dataFolder, threads });
+    const digest = await writeArtifact(bytes, artifacts);
+    await writeArtifact(bytes, join(cacheFolder(), 'artifacts'));
+    references.push({ name: 'basis', digest, bytes: bytes.length });
+    basis = decodeBasis(bytes);
+  }
+  const { replica } = openReplica(folder.model, job, basis);
+  return {
+    kind: 'genesis',
+    uid: randomUUID(),
+    at,
+    job: jobText,
+    base: folder.digests.weights,
+    tokenizer: folder.digests.tokenizer,
+    tensors: plan.tensors,
+    state: replica.digest(),
+    artifacts: references,
   };
 }

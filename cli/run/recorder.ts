@@ -1,9 +1,9 @@
-import { existsSync } from 'node:fs';
 import { JournalWriter } from '../../worker/journal/file.ts';
+import { follow } from '../../worker/journal/follow.ts';
 import { emptyLedger, type Ledger } from '../../worker/journal/ledger.ts';
 import type { Log } from '../../worker/log/log.ts';
-import { observe } from '../../worker/round/observer.ts';
-import type { Observed } from '../view/events.ts';
+import { type Observed, observe } from '../../worker/round/observer.ts';
+import type { Observed as Seen } from '../view/events.ts';
 import type { View } from '../view/live.ts';
 import { MetricsWriter } from '../view/metrics.ts';
 import { observationsOf } from '../view/observe.ts';
@@ -15,7 +15,7 @@ const TOTALS_MS = 500;
 
 /** Writes down a run as its log tells it: journal, metrics, and what the views are told. */
 export class Recorder {
-  readonly observed: Observed[] = [];
+  readonly observed: Seen[] = [];
   readonly #directory: RunDirectory;
   readonly #log: Log;
   readonly #view: View;
@@ -35,13 +35,15 @@ export class Recorder {
     this.#journal = JournalWriter.create(directory.journal);
   }
 
+  /** Reads what the log holds already; the view is told of it in one go. */
   static async open(directory: RunDirectory, log: Log, view: View): Promise<Recorder> {
     const last = (await log.last())?.seq ?? 0;
     const recorder = new Recorder(directory, log, view, last);
-    for await (const step of observe({ ...readOnly(log, last) }, recorder.#stop.signal)) {
-      recorder.#take(step);
-      if (step.seq >= last) break;
+    for await (const entry of log.read(1, last)) {
+      const followed = follow(recorder.#ledger, entry);
+      if (!('ignored' in followed)) recorder.#take(followed);
     }
+    if (recorder.observed.length > 0) view.observe({ type: 'resumed', observed: [...recorder.observed] });
     return recorder;
   }
 
@@ -59,7 +61,8 @@ export class Recorder {
       this.#view.observe({ type: 'totals', wireBytes: wireBytes(), journalBytes: this.#journal.bytes });
     const timer = setInterval(totals, TOTALS_MS);
     try {
-      for await (const step of observe(this.#log, this.#stop.signal)) if (step.seq > this.#known) this.#take(step);
+      for await (const step of observe(this.#log, this.#stop.signal))
+        if (step.seq > this.#known) for (const seen of this.#take(step)) this.#view.observe(seen);
     } finally {
       clearInterval(timer);
       totals();
@@ -72,16 +75,16 @@ export class Recorder {
     await this.#metrics?.close();
   }
 
-  #take({ record, body, ledger }: { record: Parameters<typeof observationsOf>[2] | null; body: Uint8Array | null; ledger: Ledger }): void {
+  #take({ record, body, ledger }: Pick<Observed, 'record' | 'body' | 'ledger'>): Seen[] {
     const before = this.#ledger;
     this.#ledger = ledger;
-    if (record === null || body === null) return;
+    if (record === null || body === null) return [];
     this.#journal.append({ body, ledger });
-    if (record.kind === 'genesis') this.#metrics = new MetricsWriter(this.#directory.metrics, planOf(ledger.job!));
-    for (const observed of observationsOf(before, ledger, record, body.length)) {
-      this.observed.push(observed);
-      this.#view.observe(observed);
-      if (observed.type === 'round') this.#metrics?.write(observed);
-    }
+    if (record.kind === 'genesis')
+      this.#metrics = new MetricsWriter(this.#directory.metrics, planOf(ledger.job!));
+    const seen = observationsOf(before, ledger, record, body.length);
+    for (const one of seen) if (one.type === 'round') this.#metrics?.write(one);
+    this.observed.push(...seen);
+    return seen;
   }
 }

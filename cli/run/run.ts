@@ -1,20 +1,20 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { availableParallelism, totalmem } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { jobText, sourcesFor } from '../../crds/job-spec.ts';
 import type { FineTuneJob } from '../../crds/job.ts';
+import { jobText, sourcesFor } from '../../crds/job-spec.ts';
 import { parseJobFile } from '../../crds/validate.ts';
 import { cacheFolder } from '../../worker/data/cache.ts';
 import { OnebyteError } from '../../worker/errors.ts';
+import { sealRecord } from '../../worker/journal/envelope.ts';
 import { parseJob } from '../../worker/journal/job-text.ts';
 import { emptyLedger, type Ledger } from '../../worker/journal/ledger.ts';
 import type { GenesisRecord } from '../../worker/journal/record.ts';
-import { sealRecord } from '../../worker/journal/envelope.ts';
 import { mistakeLine } from '../validate.ts';
 import { capabilities, createView, type View } from '../view/live.ts';
 import { planOf } from '../view/plan.ts';
 import { Children } from './children.ts';
-import { crewOf, type CrewMember } from './crew.ts';
+import { type CrewMember, crewOf } from './crew.ts';
 import { type OpenedRun, openRun } from './directory.ts';
 import { modelOf, type Prepared, prepare } from './prepare.ts';
 import { Recorder } from './recorder.ts';
@@ -116,7 +116,11 @@ class LocalRun {
       if (cancelled) process.exit(130);
       cancelled = true;
       this.#notice('warning', 'interrupted: stopping. The same command goes on from here');
-      this.#failed.reject(new OnebyteError('INTERRUPTED', 'stopped before its end', { remedy: 'run the same command to go on' }));
+      this.#failed.reject(
+        new OnebyteError('INTERRUPTED', 'stopped before its end', {
+          remedy: 'run the same command to go on',
+        }),
+      );
     };
     process.on('SIGINT', interrupt);
     process.on('SIGTERM', interrupt);
@@ -182,8 +186,10 @@ class LocalRun {
   }
 
   #onOpened(name: string, rows: Readonly<Record<string, number>>, truncated: number): void {
-    if (rows.train === 0) this.#notice('warning', `worker ${name} holds no training rows: it will only evaluate`);
-    if (truncated > 0) this.#notice('info', `worker ${name}: ${truncated} texts were longer than task.maxTokens and cut`);
+    if (rows.train === 0)
+      this.#notice('warning', `worker ${name} holds no training rows: it will only evaluate`);
+    if (truncated > 0)
+      this.#notice('info', `worker ${name}: ${truncated} texts were longer than task.maxTokens and cut`);
   }
 
   #notice(level: 'info' | 'warning' | 'error', text: string): void {
@@ -196,8 +202,4 @@ async function appendGenesis(log: OpenedRun['log'], genesis: GenesisRecord, ledg
     expectedLast: log.length,
     id: genesis.uid,
   });
-}
-
-export async function writeJson(path: string, value: unknown): Promise<void> {
-  await writeFile(path, `${JSON.stringify(value, null, 2)}\n`);
 }

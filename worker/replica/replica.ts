@@ -228,6 +228,11 @@ export class Replica {
     }
   }
 
+  /** Back to before the first record, from the start values. */
+  restart(): void {
+    this.#rebuild(0);
+  }
+
   #rebuild(records: number): void {
     const kept = this.#applied.splice(0).slice(0, records);
     this.#undo.length = 0;

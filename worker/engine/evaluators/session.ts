@@ -34,6 +34,8 @@ export class Session {
         executionProviders: ['cpu'],
         intraOpNumThreads: threads,
         interOpNumThreads: 1,
+        // Idle threads that spin take the cores from the state's kernels and from other workers on this machine.
+        extra: { session: { intra_op: { allow_spinning: '0' } } },
         // Its errors are thrown, and say the same.
         logSeverityLevel: 4,
       });

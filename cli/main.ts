@@ -1,0 +1,131 @@
+#!/usr/bin/env node
+import { readFileSync, realpathSync } from 'node:fs';
+import { pathToFileURL } from 'node:url';
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { OnebyteError } from '../worker/errors.ts';
+import { exportRun, FORMATS, type Format } from './export.ts';
+import { describeJournal, journalJson } from './journal.ts';
+import { EXIT, errorLines, exitCodeOf } from './print.ts';
+import { replayCommand } from './replay-command.ts';
+import { runJob } from './run/run.ts';
+import { validateFile } from './validate.ts';
+
+const out = (line: string) => process.stdout.write(`${line}\n`);
+
+function wholeNumber(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 0)
+    throw new InvalidArgumentError('a whole number from 0 on is allowed.');
+  return value;
+}
+
+function positive(text: string): number {
+  const value = wholeNumber(text);
+  if (value === 0) throw new InvalidArgumentError('a whole number from 1 on is allowed.');
+  return value;
+}
+
+function format(text: string): Format {
+  if ((FORMATS as readonly string[]).includes(text)) return text as Format;
+  throw new InvalidArgumentError(`allowed: ${FORMATS.join(', ')}.`);
+}
+
+const collect = (value: string, all: readonly string[]) => [...all, value];
+
+export function program(): Command {
+  const onebyte = new Command('onebyte')
+    .description('Fine-tune language models across workers that exchange one byte per probe.')
+    .version(
+      (JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string })
+        .version,
+    )
+    .exitOverride()
+    .showHelpAfterError();
+
+  onebyte
+    .command('run')
+    .description('run a job on this machine')
+    .argument('<job>', 'job file (YAML)')
+    .option('--workers <n>', 'workers, dealt out over the sources of data', positive)
+    .option('--out <dir>', 'directory of the run (default: runs/NAME)')
+    .option('--set <path=value>', 'change a field of the job, such as spec.seed=3', collect, [])
+    .option('--json', 'print the result as the last line, progress goes to stderr')
+    .action(
+      async (file: string, options: { workers?: number; out?: string; set: string[]; json?: boolean }) => {
+        const finished = await runJob({
+          ...options,
+          file,
+          stream: options.json ? process.stderr : process.stdout,
+        });
+        if (options.json) out(JSON.stringify(finished));
+      },
+    );
+
+  onebyte
+    .command('replay')
+    .description('rebuild a run from its journal and hold it to every digest')
+    .argument('<journal>')
+    .option('--model <dir>', 'folder of the base model (default: where the job says)')
+    .option('--to <round>', 'apply only so many rounds', wholeNumber)
+    .option('--out <dir>', 'write the rebuilt model there')
+    .option('--json', 'print one JSON object')
+    .action(
+      async (journal: string, options: { model?: string; to?: number; out?: string; json?: boolean }) => {
+        process.exitCode = await replayCommand(journal, options, out);
+      },
+    );
+
+  onebyte
+    .command('journal')
+    .description('say what is in a journal')
+    .argument('<journal>')
+    .option('--json', 'print one JSON object')
+    .action((journal: string, options: { json?: boolean }) => {
+      for (const line of options.json ? [journalJson(journal)] : describeJournal(journal)) out(line);
+    });
+
+  onebyte
+    .command('validate')
+    .description('check a job file by the schema and the rules of the API server')
+    .argument('<job>')
+    .option('--set <path=value>', 'change a field of the job', collect, [])
+    .action(async (file: string, options: { set: string[] }) => {
+      const { code, lines } = await validateFile(file, options.set);
+      for (const line of lines) out(line);
+      process.exitCode = code;
+    });
+
+  onebyte
+    .command('export')
+    .description('write the model of a run for other tools')
+    .argument('<run>', 'directory of a run, or its journal')
+    .requiredOption('--format <format>', FORMATS.join(', '), format)
+    .requiredOption('--out <dir>', 'folder to write to')
+    .option('--model <dir>', 'folder of the base model (default: where the job says)')
+    .action(async (run: string, options: { format: Format; out: string; model?: string }) => {
+      for (const line of await exportRun(run, options)) out(line);
+    });
+
+  return onebyte;
+}
+
+/** Runs one command. Exit codes: 0 done, 1 failed, 2 bad input, 3 verification failed. */
+export async function main(argv: readonly string[]): Promise<void> {
+  try {
+    await program().parseAsync([...argv]);
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      process.exitCode = error.exitCode === 0 ? EXIT.done : EXIT.badInput;
+      return;
+    }
+    process.exitCode = exitCodeOf(error);
+    const lines =
+      error instanceof OnebyteError && error.code === 'JOB_INVALID' && error.field === undefined
+        ? error.message.split('\n')
+        : errorLines(error);
+    for (const line of lines) process.stderr.write(`${line}\n`);
+  }
+}
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(realpathSync(process.argv[1])).href)
+  await main(process.argv);
