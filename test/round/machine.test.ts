@@ -400,3 +400,30 @@ test('somebody new who waits for the end leaves it to members that say they are 
   assert.deepEqual(hex(round(seat).bytes), ['']);
   assert.equal(put(final, round(seat)).finished, true);
 });
+
+test('a digest that a stranger writes into a run without members is checked like any other', () => {
+  const ledger = started(0, spec);
+  const seat = Seat.at(0, ledger).follow(
+    roundOf(ledger, { bytes: [], joins: [joinOf(3)], digest: DIGEST }),
+    'cd'.repeat(32),
+  );
+  assert.equal(seat.of('diverged').length, 1);
+});
+
+test('a proposer that is of another mind than a rebuilt replica is not believed again', () => {
+  let ledger = atRound1(2);
+  const mine = 'cd'.repeat(32);
+  const bytes = [new Uint8Array(0), Uint8Array.of(1)];
+  const record = roundOf(ledger, { bytes, digest: DIGEST });
+  const seat = Seat.at(0, ledger).follow(record, mine);
+  seat.feed({ type: 'rebuilding', last: seat.state.seq });
+  seat.state = { ...seat.state, ledger, seq: ledger.records };
+  seat.follow(record, mine);
+  for (let i = 0; i < 2; i++) {
+    ledger = seat.state.ledger;
+    seat.follow(roundOf(ledger, { bytes, digest: DIGEST }), mine);
+    // Slot 1 proposed the second of them: it is only disputed.
+    assert.equal(seat.of('diverged').length, i === 0 ? 1 : 0);
+    if (i === 0) seat.state = { ...seat.state, muted: false };
+  }
+});

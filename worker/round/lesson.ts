@@ -1,4 +1,4 @@
-import type { Ledger, Member } from '../journal/ledger.ts';
+import type { Ledger } from '../journal/ledger.ts';
 import type { DisputeRecord, JournalRecord, RoundRecord } from '../journal/record.ts';
 import { patienceOf, probeBounds } from './ballot.ts';
 import type { Event } from './event.ts';
@@ -23,10 +23,10 @@ export function learn(turn: Turn, before: Ledger, { record, ledger, own }: Entry
   const digest = digestOf(record);
   if (digest === null || own === null || own === digest) return;
   const tag = tagOf(ledger.chain);
-  const proposer = record.kind === 'round' ? proposerIn(before, record).id : '';
+  const proposer = record.kind === 'round' ? proposerIn(before, record) : undefined;
   if (state.suspects.includes(tag)) {
     // Rebuilt, and still of another mind: then it is the proposer's state that is wrong.
-    if (proposer !== state.self.id)
+    if (proposer !== undefined && proposer !== state.self.id)
       state.distrusted = [...state.distrusted.slice(1 - MAX_SUSPECTS), proposer];
     return;
   }
@@ -34,12 +34,13 @@ export function learn(turn: Turn, before: Ledger, { record, ledger, own }: Entry
   if (record.kind === 'round') dispute(turn, before, record, 'digest', own);
   // This member's own mistake, for which it has rebuilt itself, or one of somebody known to be wrong.
   const known = record.kind === 'round' && state.suspects.includes(nameOf(record));
-  if (known || state.distrusted.includes(proposer)) return;
+  if (known || (proposer !== undefined && state.distrusted.includes(proposer))) return;
   diverge(turn, record.kind === 'round' ? record.round : ledger.totals.rounds, digest, own);
 }
 
-function proposerIn({ members }: Ledger, { round, attempt }: RoundRecord): Member {
-  return members[(round + attempt) % members.length]!;
+/** The id of the record's proposer; none where nobody was in. */
+function proposerIn({ members }: Ledger, { round, attempt }: RoundRecord): string | undefined {
+  return members[(round + attempt) % members.length]?.id;
 }
 
 function nameOf({ round }: { round: number }): string {
@@ -126,13 +127,14 @@ function dispute(
   const { state } = turn;
   const { members } = before;
   const own = members.find(({ id }) => id === state.self.id);
-  if (own === undefined) return;
+  const proposer = proposerIn(before, record);
+  if (own === undefined || proposer === undefined) return;
   const made: DisputeRecord = {
     kind: 'dispute',
     round: record.round,
     slot: own.slot,
     member: own.id,
-    proposer: proposerIn(before, record).id,
+    proposer,
     reason,
     expected,
   };

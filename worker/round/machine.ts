@@ -1,7 +1,7 @@
 import { emptyLedger } from '../journal/ledger.ts';
 import type { Digest } from '../journal/record.ts';
 import { probeBounds } from './ballot.ts';
-import { liveJoiners, tryAppend, withJoiner } from './commitment.ts';
+import { tryAppend, withJoiner } from './commitment.ts';
 import {
   boot,
   leave,
@@ -271,9 +271,4 @@ function askToLeave(turn: Turn): void {
   const { state, now } = turn;
   turn.act({ type: 'broadcast', message: { kind: 'leave', run: state.run! } });
   turn.setTimer('leave', Math.min(LEAVE_AGAIN, state.leaveBy! - now));
-}
-
-/** Those who ask to be let in, for views. */
-export function waiting(state: MachineState, now: number): number {
-  return liveJoiners(state, now).length;
 }
