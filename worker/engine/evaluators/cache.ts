@@ -42,10 +42,6 @@ export class ActivationCache {
     this.#rows.set(row, values.slice());
   }
 
-  get size(): number {
-    return this.#rows.size;
-  }
-
   clear(): void {
     this.#budget.give(this.#bytes);
     this.#bytes = 0;

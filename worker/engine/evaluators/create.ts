@@ -10,7 +10,7 @@ import type { EnginePlan } from '../plan.ts';
 import { oneSided, twoSided } from './estimate.ts';
 import type { Chunking, Point, Runner } from './runner.ts';
 import { SPLITS, type Split } from './source.ts';
-import { openStage } from './stage.ts';
+import { openStage, type StageSource } from './stage.ts';
 
 export { scratchBytes } from './stage.ts';
 
@@ -42,6 +42,7 @@ class StageEvaluator implements Evaluator {
   readonly #options: EvaluatorOptions;
   #stage = -1;
   #runner: Runner | null = null;
+  #source: StageSource | null = null;
   /** One call at a time: all of them use the same scratch memory, or move the state. */
   #last: Promise<unknown> = Promise.resolve();
 
@@ -55,7 +56,11 @@ class StageEvaluator implements Evaluator {
     return this.#alone(async () => {
       await this.#leave();
       const { chunking = CHUNKING, ...options } = this.#options;
-      this.#runner = await openStage({ ...options, chunking }, stage, epoch);
+      const last = this.#source;
+      this.#source = null;
+      const opened = await openStage({ ...options, chunking }, stage, epoch, last);
+      this.#runner = opened.runner;
+      this.#source = opened.source;
       this.#stage = stage;
     });
   }
@@ -94,7 +99,11 @@ class StageEvaluator implements Evaluator {
   }
 
   close(): Promise<void> {
-    return this.#alone(() => this.#leave());
+    return this.#alone(async () => {
+      await this.#leave();
+      await this.#source?.rows.close();
+      this.#source = null;
+    });
   }
 
   async #leave(): Promise<void> {

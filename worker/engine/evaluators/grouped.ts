@@ -109,7 +109,6 @@ export class GroupedRunner implements Runner {
 
   async close(): Promise<void> {
     await this.#options.session.close();
-    await this.#options.source.close();
   }
 }
 

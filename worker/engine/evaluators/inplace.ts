@@ -81,7 +81,6 @@ export class InPlaceRunner implements Runner {
 
   async close(): Promise<void> {
     await this.#options.session.close();
-    await this.#options.source.close();
   }
 }
 

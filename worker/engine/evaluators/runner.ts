@@ -17,6 +17,7 @@ export interface Runner {
   losses(points: readonly Point[], rows: Int32Array): Promise<Float64Array>;
   /** At the state itself. */
   evaluate(split: Split, rows: Int32Array): Promise<Sums>;
+  /** Closes its session, not its source of rows. */
   close(): Promise<void>;
 }
 

@@ -1,12 +1,15 @@
 import type { Evaluation } from '../../journal/record.ts';
 import type { Batch } from '../../task/batch.ts';
-import { padBatch } from '../../task/batch.ts';
+import { chunksByLength, padBatch } from '../../task/batch.ts';
 import type { Examples } from '../../task/examples.ts';
 import { ActivationCache, Budget } from './cache.ts';
 import type { Feed, Session } from './session.ts';
 
 export type Split = Evaluation['split'];
 export const SPLITS: readonly Split[] = ['train', 'validation', 'test'];
+
+/** Rows of one pass through the frozen part. */
+const FROZEN_ROWS = 32;
 
 export interface SourceOptions {
   readonly examples: Readonly<Record<Split, Examples>>;
@@ -46,11 +49,6 @@ export class RowSource {
     return units * this.#options.width * 4;
   }
 
-  /** Rows cached of a split. */
-  cached(split: Split): number {
-    return this.#caches[split].size;
-  }
-
   /** Feeds for one chunk of rows, without what is trained. The frozen part is computed for rows that are not cached. */
   async feeds(split: Split, rows: ArrayLike<number>): Promise<Record<string, Feed>> {
     const batch = padBatch(this.#options.examples[split], rows, this.#options.padId);
@@ -86,24 +84,32 @@ export class RowSource {
       else missing.push(i);
     }
     if (missing.length === 0) return data;
-    const part = padBatch(
-      examples[split],
-      missing.map((i) => rows[i]!),
-      this.#options.padId,
-    );
-    const dims = [part.count, part.tokens];
-    const outputs = await frozen.run({
-      input_ids: { data: part.ids, dims },
-      attention_mask: { data: part.mask, dims },
-    });
-    const computed = outputs[frozen.output]!;
-    const from = this.#kind === 'pooled' ? width : part.tokens * width;
-    for (const [k, i] of missing.entries()) {
-      const values = computed.subarray(k * from, k * from + length(i));
-      data.set(values, i * stride);
-      cache.put(rows[i]!, values);
+    const absent = missing.map((i) => rows[i]!);
+    for (const chunk of chunksByLength(examples[split], absent, FROZEN_ROWS)) {
+      const part = padBatch(
+        examples[split],
+        chunk.map((k) => absent[k]!),
+        this.#options.padId,
+      );
+      const computed = await this.#compute(frozen, part);
+      const from = this.#kind === 'pooled' ? width : part.tokens * width;
+      for (const [n, k] of chunk.entries()) {
+        const i = missing[k]!;
+        const values = computed.subarray(n * from, n * from + length(i));
+        data.set(values, i * stride);
+        cache.put(rows[i]!, values);
+      }
     }
     return data;
+  }
+
+  async #compute(frozen: Session, { ids, mask, count, tokens }: Batch): Promise<Float32Array> {
+    const dims = [count, tokens];
+    const outputs = await frozen.run({
+      input_ids: { data: ids, dims },
+      attention_mask: { data: mask, dims },
+    });
+    return outputs[frozen.output]!;
   }
 
   async close(): Promise<void> {

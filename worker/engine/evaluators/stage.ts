@@ -7,7 +7,7 @@ import type { TensorView, Weights } from '../../model/tensor.ts';
 import type { Examples } from '../../task/examples.ts';
 import type { Basis } from '../basis.ts';
 import { basisFloats } from '../basis.ts';
-import { type EnginePlan, type EngineStage, HEAD_BIAS, HEAD_WEIGHT } from '../plan.ts';
+import { type EnginePlan, type EngineStage, HEAD_BIAS, HEAD_WEIGHT, layerOf } from '../plan.ts';
 import { epochBasis } from '../stages.ts';
 import { GroupedRunner, groupedScratchBytes } from './grouped.ts';
 import { InPlaceRunner } from './inplace.ts';
@@ -27,6 +27,9 @@ export interface StageOptions {
   readonly chunking: Chunking;
 }
 
+/** A head alone costs so little that the calls cost more: few of them. */
+const HEAD_CHUNKING: Chunking = { rows: 1024, examples: 1 << 14 };
+
 /** Scratch memory that a plan's stages need of the state (`StateOptions.scratchBytes`). */
 export function scratchBytes(plan: EnginePlan): number {
   const size = (index: number) => plan.tensors[index]!.shape.reduce((a, b) => a * b, 1);
@@ -37,8 +40,22 @@ export function scratchBytes(plan: EnginePlan): number {
   );
 }
 
-/** Builds the sessions of a stage over the state as it is now. */
-export async function openStage(options: StageOptions, index: number, epoch: number): Promise<Runner> {
+/** Where a stage's rows come from; `key` says of what they are computed, null: of weights that may have moved. */
+export interface StageSource {
+  readonly rows: RowSource;
+  readonly key: string | null;
+}
+
+/**
+ * Builds the sessions of a stage over the state as it is now.
+ * @param last the source of the stage before: kept where its frozen part is the same, else closed
+ */
+export async function openStage(
+  options: StageOptions,
+  index: number,
+  epoch: number,
+  last: StageSource | null,
+): Promise<{ readonly runner: Runner; readonly source: StageSource }> {
   const stage = options.plan.stages[index]!;
   options.state.freeScratch();
   const frozenHead = !stage.perturbed.includes(HEAD_WEIGHT);
@@ -49,31 +66,51 @@ export async function openStage(options: StageOptions, index: number, epoch: num
     ? { weight: tensorView(state, HEAD_WEIGHT), bias: tensorView(state, HEAD_BIAS) }
     : undefined;
   const from = startOf(stage, folder.model);
-  const source = await openSource(options, from, base);
+  const source = await sourceOf(options, from, base, last);
   const graph: Omit<GraphOptions, 'hidden'> = { ...base, from, to: 'loss', ...(head && { head }) };
   const common = {
     state,
-    source,
+    source: source.rows,
     examples: options.examples,
     radius: stage.estimator.radius,
-    chunking: options.chunking,
+    chunking: from === 'pooled' ? HEAD_CHUNKING : options.chunking,
   };
-  if (stage.scope.type === 'full') {
-    const inputs = new Set(stage.weights.map((i) => plan.tensors[i]!.name));
-    const session = await Session.open(folder.model.graph({ ...graph, inputs }), { threads });
-    return new InPlaceRunner({ ...common, session, trained: inPlaceInputs(plan, stage) });
-  }
   const adapters = adaptersOf(options, stage, epoch);
-  const session = await Session.open(folder.model.graph({ ...graph, ...(adapters && { adapters }) }), {
-    threads,
-  });
-  return new GroupedRunner({ ...common, session, trained: groupedInputs(plan, stage) });
+  const inputs = new Set(stage.weights.map((i) => plan.tensors[i]!.name));
+  try {
+    const built = folder.model.graph({ ...graph, inputs, ...(adapters && { adapters }) });
+    const session = await Session.open(built, { threads });
+    const runner =
+      stage.scope.type === 'full'
+        ? new InPlaceRunner({ ...common, session, trained: inPlaceInputs(plan, stage) })
+        : new GroupedRunner({ ...common, session, trained: groupedInputs(plan, stage) });
+    return { runner, source };
+  } catch (error) {
+    await source.rows.close();
+    throw error;
+  }
 }
 
 function startOf(stage: EngineStage, model: Model): GraphFrom {
   if (stage.scope.type === 'head') return 'pooled';
   if (stage.firstLayer === 0) return 'ids';
   return stage.firstLayer === model.layers ? 'pooled' : stage.firstLayer;
+}
+
+async function sourceOf(
+  options: StageOptions,
+  from: GraphFrom,
+  base: { pooling: 'mean' | 'cls'; weights: Weights; labels: number },
+  last: StageSource | null,
+): Promise<StageSource> {
+  const { plan } = options;
+  const moves = plan.tensors.some(({ name }, i) => {
+    return plan.starts[i] === 'weight' && (typeof from !== 'number' || (layerOf(name) ?? -1) < from);
+  });
+  const key = moves ? null : String(from);
+  if (last !== null && last.key === key && key !== null) return last;
+  await last?.rows.close();
+  return { rows: await openSource(options, from, base), key };
 }
 
 async function openSource(
