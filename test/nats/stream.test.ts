@@ -1,4 +1,8 @@
 import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { jetstreamManager, type StreamConfig } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
@@ -170,6 +174,45 @@ describe('the stream of a job', { skip }, () => {
     await assert.rejects(log.append(new Uint8Array(500), second), LogFull);
     await createStream(connection, names, { maxBytes: 2000 });
     assert.equal(await log.append(new Uint8Array(500), second), 2);
+  });
+
+  const mounts = process.getuid?.() === 0 && spawnSync('mount', ['--version']).status === 0;
+  it('loses nothing on a full disk, and goes on when its server starts with more room', {
+    skip: mounts ? false : 'mounting a small file system needs root',
+  }, async () => {
+    const place = mkdtempSync(join(tmpdir(), 'onebyte-disk-'));
+    const mount = (options: string, ...rest: string[]) =>
+      execFileSync('mount', ['-t', 'tmpfs', '-o', options, ...rest, 'tmpfs', place], { stdio: 'ignore' });
+    mount('size=1m');
+    const small = await NatsSystem.start({ jetstream: { store_dir: place, max_file_store: 1 << 30 } });
+    const client = await openNats({ servers: small.urls });
+    try {
+      const names = jobNames(freshUid());
+      await createStream(client, names, { maxBytes: 1 << 24 });
+      const log = new NatsLog(client, names, { timeoutMs: 1000 });
+      const data = new Uint8Array(100_000);
+      let last = 0;
+      const next = () => log.append(data, { expectedLast: last, id: `${last}` });
+      const refusal = await (async () => {
+        for (;;) last = await next();
+      })().catch((error: Error) => error);
+      assert.equal(refusal.name, 'LogUnavailable');
+      assert.ok(last > 3);
+      assert.equal((await log.last())?.seq, last);
+      // A server that could not write tries no more until it starts anew.
+      await small.kill();
+      mount('remount,size=4m');
+      await small.start();
+      assert.equal(await next(), last + 1);
+      let sizes = 0;
+      for await (const entry of log.read(1)) sizes += entry.data.length;
+      assert.equal(sizes, (last + 1) * data.length);
+    } finally {
+      await client.close();
+      await small.end();
+      execFileSync('umount', [place]);
+      rmSync(place, { recursive: true });
+    }
   });
 
   it('tells its readers when it was deleted and made anew', async () => {

@@ -17,10 +17,16 @@ export function emptyHistory(candidates: number): PoolHistory {
 }
 
 /** Adds (or, with `direction` -1, takes back) one value of a candidate. Mutates. */
-export function remember(history: PoolHistory, candidate: number, value: number, direction: 1 | -1 = 1): void {
+export function remember(
+  history: PoolHistory,
+  candidate: number,
+  value: number,
+  direction: 1 | -1 = 1,
+): void {
   history.count[candidate]! += direction;
   // Rounded to a grid, so that adding and taking back is exact.
-  history.magnitude[candidate]! += direction * (Math.round(Math.min(Math.abs(value), HISTORY_CLIP) * 65536) / 65536);
+  history.magnitude[candidate]! +=
+    direction * (Math.round(Math.min(Math.abs(value), HISTORY_CLIP) * 65536) / 65536);
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { EstimatorSpec, RuleSpec } from '../journal/job.ts';
-import { codec, type CodecName } from './codec.ts';
+import { type CodecName, codec } from './codec.ts';
 
 /** One probe of a committed round that did not abstain. */
 export interface Measurement {

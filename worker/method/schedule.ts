@@ -1,5 +1,5 @@
-import type { RuleSpec } from '../journal/job.ts';
 import { cosine } from '../grid/doubles.ts';
+import type { RuleSpec } from '../journal/job.ts';
 
 /**
  * Factor on the learning rate in round `index` of a stage of `rounds`. Replicated state: only + - * / and our own

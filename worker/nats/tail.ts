@@ -170,7 +170,7 @@ export class Tail {
       if (entry.seq === this.next) yield this.#deliver(entry);
       else if (entry.seq < this.prints.from) continue;
       else if (entry.seq > this.next || !this.prints.fits(entry)) {
-        // Either something was missed on the way, or the log went back and grew anew.
+        // Either something was missed on the way, or the log went back and grew anew. Known ones come twice after a read.
         this.#waiting = [...entries.slice(i), ...this.#waiting];
         this.#suspect();
         return;
@@ -195,6 +195,8 @@ export class Tail {
 
   async *#catchUp(): AsyncGenerator<LogEvent, void, undefined> {
     this.#behind = false;
+    // What gave the doubt has done so; what comes from now on may give a new one.
+    if (this.#doubt) this.#waiting = this.#waiting.filter(({ seq }) => seq >= this.next);
     try {
       while (!this.#ended) {
         // The last known entry comes along, where there is one and it is in doubt.
@@ -223,7 +225,6 @@ export class Tail {
         if (entry === null || this.#ended) break;
         yield this.#deliver({ seq: entry.seq, data: entry.data });
       }
-      this.#waiting = this.#waiting.filter(({ seq }) => seq >= this.next);
     } catch (error) {
       if (!(error instanceof LogUnavailable) || this.#api.connection.isClosed()) throw error;
       this.#behind = true;
