@@ -40,9 +40,17 @@ export function printable(text: string): string {
 
 function graphemeWidth(grapheme: string): number {
   if (EMOJI.test(grapheme)) return 2;
-  const point = grapheme.codePointAt(0) ?? 0;
+  // Code by code, as terminals count: a spacing mark that follows a blank is part of its grapheme, yet takes a column.
+  let width = 0;
+  for (const character of grapheme) width += characterWidth(character);
+  return width;
+}
+
+function characterWidth(character: string): number {
+  const point = character.codePointAt(0) ?? 0;
   if (point < 0x300) return point < 32 || (point >= 0x7f && point < 0xa0) ? 0 : 1;
-  if (ZERO.test(String.fromCodePoint(point))) return 0;
+  // Vowels and finals of Hangul join the syllable that they follow.
+  if (ZERO.test(character) || (point >= 0x1160 && point <= 0x11ff)) return 0;
   return WIDE.some(([low, high]) => point >= low && point <= high) ? 2 : 1;
 }
 

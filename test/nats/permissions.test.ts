@@ -72,7 +72,11 @@ describe('the permissions of a worker', { skip }, () => {
     await fill(new NatsLog(admin, other), 2);
     worker = await asWorker('w1');
   });
-  after(() => system.end());
+  after(async () => {
+    // They would reconnect for ever and keep the process alive.
+    await Promise.all([worker.close(), admin.close()]);
+    await system.end();
+  });
 
   /** That the server refuses a message, and says so. */
   async function refusesPublish(subject: string, body: unknown = {}): Promise<void> {

@@ -156,10 +156,11 @@ export class Tail {
 
   #receive(entry: LogEntry | null): void {
     if (entry === null) return;
-    if (this.#waiting.length >= MAX_WAITING) {
-      this.#waiting = [];
+    this.#waiting.push(entry);
+    if (this.#waiting.length > MAX_WAITING) {
+      this.#drop();
       this.#suspect();
-    } else this.#waiting.push(entry);
+    }
   }
 
   *#live(): Generator<LogEvent> {
@@ -171,7 +172,7 @@ export class Tail {
       else if (entry.seq < this.prints.from) continue;
       else if (entry.seq > this.next || !this.prints.fits(entry)) {
         // Either something was missed on the way, or the log went back and grew anew. Known ones come twice after a read.
-        this.#waiting = [...entries.slice(i), ...this.#waiting];
+        this.#waiting.unshift(...entries.slice(i));
         this.#suspect();
         return;
       }
@@ -193,10 +194,16 @@ export class Tail {
     this.#doubt = true;
   }
 
+  /** What waits may be of a log that is no more; the log itself is about to be read. */
+  #drop(): void {
+    const last = this.#waiting.at(-1);
+    if (last !== undefined) this.#expected = last.seq;
+    this.#waiting = [];
+  }
+
   async *#catchUp(): AsyncGenerator<LogEvent, void, undefined> {
     this.#behind = false;
-    // What gave the doubt has done so; what comes from now on may give a new one.
-    if (this.#doubt) this.#waiting = this.#waiting.filter(({ seq }) => seq >= this.next);
+    if (this.#doubt) this.#drop();
     try {
       while (!this.#ended) {
         // The last known entry comes along, where there is one and it is in doubt.
