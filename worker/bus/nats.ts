@@ -5,6 +5,9 @@ import { Link } from '../nats/link.ts';
 import { broadcastSubject, busSubscriptions, directSubject, type JobNames, senderOf } from '../nats/names.ts';
 import type { Bus } from './bus.ts';
 
+/** Senders remembered; members beyond that cost a little more. */
+const MAX_SENDERS = 8192;
+
 /**
  * A job's bus on core NATS: nothing is stored, and what is sent while there is no connection is lost. The credentials
  * bind the sender's part of a subject, so `from` is who it says (see `permissions.ts`). The connection stays its owner's.
@@ -20,6 +23,8 @@ export class NatsBus implements Bus {
   readonly #broadcast: string;
   /** By receiver. */
   readonly #subjects = new Map<string, string>();
+  /** By subject. */
+  readonly #senders = new Map<string, string | null>();
   readonly #unlink: () => void;
   #handler: (from: string, data: Uint8Array) => void = () => {};
   #open = true;
@@ -77,9 +82,18 @@ export class NatsBus implements Bus {
     this.#connection.publish(subject, new Uint8Array(data));
   }
 
+  #senderOf(subject: string): string | null {
+    let from = this.#senders.get(subject);
+    if (from === undefined) {
+      from = senderOf(this.names, subject);
+      if (this.#senders.size < MAX_SENDERS) this.#senders.set(subject, from);
+    }
+    return from;
+  }
+
   #receive(error: Error | null, message: { subject: string; data: Uint8Array }, direct: boolean): void {
     if (error !== null || !this.#open) return;
-    const from = senderOf(this.names, message.subject);
+    const from = this.#senderOf(message.subject);
     if (from === null || (!direct && from === this.self)) return;
     this.payload.received += message.data.length;
     this.#handler(from, new Uint8Array(message.data));

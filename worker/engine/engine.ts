@@ -170,6 +170,18 @@ export class Engine {
     const now = this.#replica.position;
     if (this.#entered?.stage === now.stage && this.#entered.epoch === now.epoch) return;
     await this.#evaluator.enter(now.stage, now.epoch);
+    if (this.#replica.ledger.complete === null) await this.#evaluator.warm(this.#rowsToCome());
     this.#entered = now;
+  }
+
+  /** Training rows that the rest of the stage draws. */
+  #rowsToCome(): Int32Array {
+    const { ledger } = this.#replica;
+    const { start, rounds } = currentStage(ledger);
+    const { batch } = this.#method().estimator;
+    const rows = new Set<number>();
+    for (let round = ledger.round; round < start + rounds && rows.size < this.facts.rows.train; round++)
+      for (const row of this.#sampler.batch(round, batch)) rows.add(row);
+    return Int32Array.from(rows);
   }
 }

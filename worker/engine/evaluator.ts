@@ -31,6 +31,8 @@ export interface Evaluator {
    * @param seeds four 32-bit words for each probe (`worker/direction/seed.ts`)
    */
   probe(seeds: Uint32Array, rows: Int32Array): Promise<ProbeResult>;
+  /** Computes what is frozen for training rows that the stage will draw, so that its rounds take what rounds take. */
+  warm(rows: Int32Array): Promise<void>;
   /** Sums over the given rows of one split at the current state. */
   evaluate(split: Evaluation['split'], rows: Int32Array): Promise<Sums>;
   /** Rows held of each split. */

@@ -115,20 +115,18 @@ export class NatsLog implements Log {
     }
   }
 
-  async *tail(from: number, signal: AbortSignal): AsyncIterable<LogEvent> {
-    if (signal.aborted) return;
+  tail(from: number, signal: AbortSignal): AsyncIterable<LogEvent> {
+    if (signal.aborted) return nothing();
     this.#check();
     const tail = new Tail(this.#api, this.#names, this.#reader, this.#prints.before(Math.max(1, from)));
     const stop = () => tail.end();
     signal.addEventListener('abort', stop, { once: true });
     this.#tails.add(tail);
-    try {
-      yield* tail.events();
-    } finally {
+    return tail.events(() => {
       signal.removeEventListener('abort', stop);
       this.#tails.delete(tail);
       this.#prints = tail.prints;
-    }
+    });
   }
 
   /** Ends its tails; the connection goes on. */
@@ -141,3 +139,5 @@ export class NatsLog implements Log {
     if (!this.#open) throw new LogUnavailable('the log is closed');
   }
 }
+
+async function* nothing(): AsyncGenerator<never, void, undefined> {}

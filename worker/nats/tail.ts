@@ -76,6 +76,8 @@ export class Tail {
   /** Whether the last entry may be another by now. */
   #doubt = true;
   #checkAt = 0;
+  #timerAt = 0;
+  #timer: NodeJS.Timeout | undefined;
   #idle = SHORTEST_IDLE;
   /** Smoothed, between entries. */
   #gap = 0;
@@ -120,7 +122,8 @@ export class Tail {
     }
   }
 
-  async *events(): AsyncGenerator<LogEvent, void, undefined> {
+  /** @param onEnd is called once nobody reads any more */
+  async *events(onEnd: () => void): AsyncGenerator<LogEvent, void, undefined> {
     const { connection, link } = this.#api;
     const subscription = this.#subscribe();
     const unlink = link.onChange((up) => {
@@ -135,12 +138,17 @@ export class Tail {
         if (connection.isClosed()) throw await this.#closed();
         if (this.#behind && link.up) yield* this.#catchUp();
         else if (this.#behind) await this.#sleepFor(LONGEST_IDLE);
-        else if (this.#waiting.length > 0) yield* this.#live();
-        else await this.#sleep();
+        else {
+          const entry = this.#live();
+          if (entry !== null) yield this.#deliver(entry);
+          else if (!this.#behind) await this.#sleep();
+        }
       }
     } finally {
+      clearTimeout(this.#timer);
       unlink();
       subscription.unsubscribe();
+      onEnd();
     }
   }
 
@@ -163,20 +171,23 @@ export class Tail {
     }
   }
 
-  *#live(): Generator<LogEvent> {
-    const entries = this.#waiting;
-    this.#waiting = [];
-    for (const [i, entry] of entries.entries()) {
-      if (this.#ended) return;
-      if (entry.seq === this.next) yield this.#deliver(entry);
-      else if (entry.seq < this.prints.from) continue;
-      else if (entry.seq > this.next || !this.prints.fits(entry)) {
-        // Either something was missed on the way, or the log went back and grew anew. Known ones come twice after a read.
-        this.#waiting.unshift(...entries.slice(i));
+  /** The next of the entries that wait; null where there is none, or the log has to be asked first. */
+  #live(): LogEntry | null {
+    let done = 0;
+    let next: LogEntry | null = null;
+    for (const entry of this.#waiting) {
+      if (entry.seq === this.next) next = entry;
+      else if (entry.seq > this.next || (entry.seq >= this.prints.from && !this.prints.fits(entry))) {
+        // Either something was missed on the way, or the log went back and grew anew.
         this.#suspect();
-        return;
+        break;
       }
+      // Others are known: they came twice, by a read and as news.
+      done++;
+      if (next !== null) break;
     }
+    this.#waiting.splice(0, done);
+    return next;
   }
 
   #deliver(entry: LogEntry): LogEvent {
@@ -276,14 +287,27 @@ export class Tail {
     this.#checkAt = performance.now() + this.#idle;
   }
 
+  /** Until something happens, or the log was silent for too long: then it is to be asked. */
   async #sleep(): Promise<void> {
     const left = this.#checkAt - performance.now();
-    if (left > 0) await this.#sleepFor(left);
-    else {
+    if (left <= 0) {
       this.#behind = true;
       this.#idle = Math.min(2 * this.#idle, LONGEST_IDLE);
       this.#checkAt = performance.now() + this.#idle;
+      return;
     }
+    // Entries push the time for that away one after the other: the timer is set once, and looks again when it is over.
+    if (this.#timerAt > this.#checkAt || this.#timerAt < performance.now()) {
+      clearTimeout(this.#timer);
+      this.#timerAt = this.#checkAt;
+      this.#timer = setTimeout(() => {
+        this.#timerAt = 0;
+        this.#wake();
+      }, left);
+    }
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
   }
 
   #sleepFor(ms: number): Promise<void> {

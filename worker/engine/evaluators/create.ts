@@ -65,6 +65,13 @@ class StageEvaluator implements Evaluator {
     });
   }
 
+  warm(rows: Int32Array): Promise<void> {
+    return this.#alone(async () => {
+      this.#entered();
+      await this.#source?.rows.warm('train', rows);
+    });
+  }
+
   probe(seeds: Uint32Array, rows: Int32Array): Promise<ProbeResult> {
     return this.#alone(async () => {
       const start = performance.now();

@@ -64,6 +64,17 @@ export class RowSource {
     return { ...feeds, [this.#kind]: { data, dims } };
   }
 
+  /** Computes and caches the frozen part for rows to come; nothing where no part is frozen. */
+  async warm(split: Split, rows: Int32Array): Promise<void> {
+    if (this.#frozen === null) return;
+    const cold = rows.filter((row) => this.#caches[split].get(row) === undefined);
+    for (const chunk of chunksByLength(this.#options.examples[split], cold, FROZEN_ROWS))
+      await this.feeds(
+        split,
+        chunk.map((position) => cold[position]!),
+      );
+  }
+
   /** Padded like the batch; what lies in the padding is zero, and masked. */
   async #activations(
     frozen: Session,
