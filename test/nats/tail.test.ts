@@ -35,8 +35,9 @@ class Copy {
   async equals(log: NatsLog): Promise<void> {
     const expected: string[] = [];
     for await (const { data } of log.read(1)) expected.push(Buffer.from(data).toString('hex'));
-    while (this.entries.length !== expected.length || this.entries.at(-1) !== expected.at(-1))
-      await new Promise((resolve) => setTimeout(resolve, 20));
+    const same = () => this.entries.length === expected.length && this.entries.at(-1) === expected.at(-1);
+    // A tail that fails is to fail the test, not to keep it waiting.
+    while (!same()) await Promise.race([this.#done, new Promise((resolve) => setTimeout(resolve, 20))]);
     assert.deepEqual(this.entries, expected);
   }
 
@@ -53,7 +54,7 @@ describe('the tail of a log on NATS', { skip }, () => {
   });
   after(() => system.end());
 
-  for (const seed of [1, 2, 3])
+  for (const seed of [1, 2, 28])
     it(`keeps a copy equal to the log whatever befalls that (seed ${seed})`, async () => {
       const choose = chooser(seed);
       const job = await TestJob.make(system, MAX_BYTES);

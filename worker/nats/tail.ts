@@ -73,7 +73,7 @@ export class Tail {
   #expected = 0;
   #waiting: LogEntry[] = [];
   #behind = true;
-  /** Whether the last entry may be another by now. */
+  /** Whether what waits, and what was asked for, may be of a log that is no more. */
   #doubt = true;
   #checkAt = 0;
   #timerAt = 0;
@@ -199,7 +199,7 @@ export class Tail {
     return { type: 'entry', entry };
   }
 
-  /** What comes next has to be read from the log, and what was there looked at again. */
+  /** What comes next has to be read from the log as it is from now on. */
   #suspect(): void {
     this.#behind = true;
     this.#doubt = true;
@@ -214,24 +214,27 @@ export class Tail {
 
   async *#catchUp(): AsyncGenerator<LogEvent, void, undefined> {
     this.#behind = false;
-    if (this.#doubt) this.#drop();
     try {
       while (!this.#ended) {
-        // The last known entry comes along, where there is one and it is in doubt.
+        if (this.#doubt) this.#drop();
+        this.#doubt = false;
+        // The last known entry comes along, where there is one: that it is still there cannot be told otherwise.
         const { next } = this;
-        const known = this.#doubt && this.prints.values.length > 0;
+        const known = this.prints.values.length > 0;
         const { entries, pending } = await this.#reader.batch(known ? next - 1 : next, BATCH, BATCH_BYTES);
-        const first = known ? entries[0] : undefined;
+        // The answer may be of the log before what is doubted, or after it.
+        if (this.#doubt) continue;
+        const first = entries[0];
         if (known && !(first?.seq === next - 1 && this.prints.fits(first))) {
           const last = await this.#common();
           if (last !== null) {
             this.prints.cut(last);
             this.#expected = 0;
+            this.#doubt = true;
             yield { type: 'truncated', last };
             continue;
           }
         }
-        if (known || this.prints.values.length === 0) this.#doubt = false;
         for (const entry of entries) {
           if (this.#ended) return;
           if (entry.seq === this.next) yield this.#deliver(entry);
@@ -240,12 +243,14 @@ export class Tail {
         if (pending === 0 && (this.next > next || !this.#isDue())) break;
         // Whoever answered lags behind, or one entry is a batch of its own.
         const entry = await this.#reader.at(next);
+        if (this.#doubt) continue;
         if (entry === null || this.#ended) break;
         yield this.#deliver({ seq: entry.seq, data: entry.data });
       }
     } catch (error) {
       if (!(error instanceof LogUnavailable) || this.#api.connection.isClosed()) throw error;
       this.#behind = true;
+      this.#doubt = true;
       await this.#sleepFor(RETRY);
     }
   }
