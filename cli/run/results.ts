@@ -1,6 +1,7 @@
 import { stat, writeFile } from 'node:fs/promises';
 import { relative } from 'node:path';
 import type { FineTuneJob } from '../../crds/job.ts';
+import type { Prepared } from '../../worker/engine/prepare.ts';
 import { trainedOf } from '../../worker/engine/trained.ts';
 import { OnebyteError } from '../../worker/errors.ts';
 import { readJournal } from '../../worker/journal/file.ts';
@@ -13,7 +14,6 @@ import type { View } from '../view/live.ts';
 import { planOf } from '../view/plan.ts';
 import { resultOf } from '../view/result.ts';
 import type { RunDirectory } from './directory.ts';
-import type { Prepared } from './prepare.ts';
 import type { Recorder } from './recorder.ts';
 
 export interface FinishOptions {

@@ -5,6 +5,7 @@ import type { FineTuneJob } from '../../crds/job.ts';
 import { jobText, sourcesFor } from '../../crds/job-spec.ts';
 import { parseJobFile } from '../../crds/validate.ts';
 import { cacheFolder } from '../../worker/data/cache.ts';
+import { modelOf, type Prepared, prepare } from '../../worker/engine/prepare.ts';
 import { OnebyteError } from '../../worker/errors.ts';
 import { sealRecord } from '../../worker/journal/envelope.ts';
 import { parseJob } from '../../worker/journal/job-text.ts';
@@ -16,7 +17,6 @@ import { planOf } from '../view/plan.ts';
 import { Children } from './children.ts';
 import { type CrewMember, crewOf } from './crew.ts';
 import { type OpenedRun, openRun } from './directory.ts';
-import { modelOf, type Prepared, prepare } from './prepare.ts';
 import { Recorder } from './recorder.ts';
 import { type Finished, finishRun } from './results.ts';
 

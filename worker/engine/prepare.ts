@@ -1,19 +1,24 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { cacheFolder, resolveModel } from '../../worker/data/cache.ts';
-import { writeArtifact } from '../../worker/engine/artifact.ts';
-import type { Basis } from '../../worker/engine/basis.ts';
-import { decodeBasis } from '../../worker/engine/basis-file.ts';
-import { makeBasis } from '../../worker/engine/make-basis.ts';
-import { openReplica } from '../../worker/engine/open.ts';
-import { type EnginePlan, planEngine } from '../../worker/engine/plan.ts';
-import { parseJob } from '../../worker/journal/job-text.ts';
-import type { ArtifactReference, GenesisRecord } from '../../worker/journal/record.ts';
-import { type ModelFolder, openModelFolder } from '../../worker/model/folder.ts';
+import { Worker } from 'node:worker_threads';
+import { cacheFolder, resolveModel } from '../data/cache.ts';
+import { OnebyteError } from '../errors.ts';
+import { parseJob } from '../journal/job-text.ts';
+import type { ArtifactReference, GenesisRecord } from '../journal/record.ts';
+import { type ModelFolder, openModelFolder } from '../model/folder.ts';
+import { writeArtifact } from './artifact.ts';
+import type { Basis } from './basis.ts';
+import { decodeBasis } from './basis-file.ts';
+import { makeBasis } from './make-basis.ts';
+import { openReplica } from './open.ts';
+import { type EnginePlan, planEngine } from './plan.ts';
+import { errorOf, type Failure } from './protocol.ts';
 
 export interface Preparation {
   /** Canonical `{name, spec}`. */
   readonly jobText: string;
+  /** What a new run is called by; by default something random. */
+  readonly uid?: string;
   /** Folder that relative paths of the job begin at. */
   readonly folder: string;
   /** Where the run keeps its artifacts. */
@@ -64,7 +69,7 @@ export async function prepare(
 async function makeGenesis(
   folder: ModelFolder,
   plan: EnginePlan,
-  { jobText, folder: dataFolder, artifacts, threads, log }: Preparation,
+  { jobText, uid, folder: dataFolder, artifacts, threads, log }: Preparation,
   at: number,
 ): Promise<GenesisRecord> {
   const { job } = parseJob(jobText);
@@ -81,7 +86,7 @@ async function makeGenesis(
   const { replica } = openReplica(folder.model, job, basis);
   return {
     kind: 'genesis',
-    uid: randomUUID(),
+    uid: uid ?? randomUUID(),
     at,
     job: jobText,
     base: folder.digests.weights,
@@ -90,4 +95,36 @@ async function makeGenesis(
     state: replica.digest(),
     artifacts: references,
   };
+}
+
+/** What the preparing thread is given, and what it says. */
+export interface PrepareCall {
+  readonly modelDir: string;
+  readonly preparation: Omit<Preparation, 'log'>;
+}
+export type PrepareReply =
+  | { readonly type: 'log'; readonly line: string }
+  | { readonly type: 'prepared'; readonly prepared: Prepared }
+  | { readonly type: 'failed'; readonly failure: Failure };
+
+/** `prepare` for a new run, in a thread of its own: it computes for long, and this thread has others to answer. */
+export async function prepareApart(modelDir: string, preparation: Preparation): Promise<Prepared> {
+  const { log, ...rest } = preparation;
+  const extension = import.meta.filename.endsWith('.ts') ? 'ts' : 'js';
+  const thread = new Worker(new URL(`./prepare-thread.${extension}`, import.meta.url), {
+    workerData: { modelDir, preparation: rest } satisfies PrepareCall,
+  });
+  try {
+    return await new Promise((resolve, reject) => {
+      thread.on('message', (reply: PrepareReply) => {
+        if (reply.type === 'log') log(reply.line);
+        else if (reply.type === 'prepared') resolve(reply.prepared);
+        else reject(errorOf(reply.failure));
+      });
+      thread.once('error', reject);
+      thread.once('exit', () => reject(new OnebyteError('ENGINE_FAILED', 'the preparing thread has ended')));
+    });
+  } finally {
+    await thread.terminate();
+  }
 }
