@@ -1,0 +1,149 @@
+/**
+ * Examples to the same training loss: `subspace` (activation basis) and `lora` against `full` (MeZO), two-sided against
+ * one-sided. Same start (a head trained a little), 64 rows used whole, step size tuned for each on one seed, then three
+ * seeds.
+ *
+ *     node bench/efficiency.ts [--forwards 8000] [--seeds 3] [--steps 0.5,1,2,4]
+ */
+import { parseArgs } from 'node:util';
+import type { JobSpec, ScopeSpec } from '../worker/journal/job.ts';
+import { runSolo } from './lib/solo.ts';
+
+const { values: args } = parseArgs({
+  options: {
+    forwards: { type: 'string', default: '8000' },
+    seeds: { type: 'string', default: '3' },
+    steps: { type: 'string', default: '0.5,1,2,4' },
+    arms: { type: 'string', default: 'full,subspace,lora' },
+  },
+});
+const FOLDER = 'examples/sentiment';
+const ROWS = 64;
+const PROBES = 16;
+const HEAD_ROUNDS = 20;
+const steps = args.steps.split(',').map(Number);
+const seeds = Array.from({ length: Number(args.seeds) }, (_, i) => i + 1);
+
+const scope = (type: ScopeSpec['type'], rank: number): ScopeSpec => ({
+  type,
+  layers: 'all',
+  matrices: ['query', 'key', 'value', 'output', 'up', 'down'],
+  rank,
+  alpha: 2 * rank,
+  head: true,
+  epochs: 1,
+  basis: { type: 'activation', rows: 512, calibration: { uri: 'data/calibration.jsonl' } },
+});
+const ALL = { full: scope('full', 16), subspace: scope('subspace', 16), lora: scope('lora', 8) } as const;
+type Arm = keyof typeof ALL;
+const arms = args.arms.split(',') as Arm[];
+
+function job(arm: Arm, sides: 1 | 2, seed: number, learningRate: number): JobSpec {
+  const perRound = ROWS * (sides === 2 ? 2 * PROBES : PROBES + 1);
+  // LoRA's factors are small and its B starts at zero: MeZO's radius for it is ten times that of whole weights.
+  const radius = arm === 'lora' ? 1e-2 : 1e-3;
+  return {
+    seed,
+    model: {
+      uri: 'hf://sentence-transformers/all-MiniLM-L6-v2',
+      sha256: '53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db',
+    },
+    task: {
+      type: 'classification',
+      text: '{text}',
+      label: 'label',
+      labels: ['negative', 'positive'],
+      maxTokens: 64,
+      pooling: 'mean',
+    },
+    method: {
+      plan: [
+        {
+          scope: scope('head', 1),
+          rounds: HEAD_ROUNDS,
+          estimator: { radius: 0.01, sides: 1, probes: { min: 1, max: 64 } },
+          rule: { learningRate: 0.5 },
+        },
+        {
+          scope: ALL[arm],
+          rounds: Math.floor(Number(args.forwards) / perRound),
+          estimator: { radius, sides },
+          rule: { learningRate },
+        },
+      ],
+      estimator: { radius: 1e-3, probes: { min: 1, max: PROBES }, batch: ROWS, sides },
+      rule: {
+        type: 'normalized',
+        learningRate,
+        scaling: 'sqrt',
+        momentum: 0,
+        schedule: 'constant',
+        warmupRounds: 0,
+        weighting: 'probes',
+      },
+      codec: 'log8',
+      seedPool: 0,
+      seedDraw: 'uniform',
+    },
+    stop: { rounds: 0, forwards: 0 },
+    evaluation: { everyRounds: 0, examples: 0 },
+    checkpoint: { everyRounds: 0 },
+  };
+}
+
+interface Outcome {
+  /** Training loss at the start of the stage minus that at its end, in nats. */
+  readonly gain: number;
+  readonly examples: number;
+  readonly seconds: number;
+}
+
+async function trial(arm: Arm, sides: 1 | 2, seed: number, step: number): Promise<Outcome> {
+  let [start, examples, seconds] = [Number.NaN, 0, 0];
+  const end = await runSolo(
+    job(arm, sides, seed, step),
+    [{ uri: 'data/movies-64.jsonl' }],
+    FOLDER,
+    (round) => {
+      if (round.round < HEAD_ROUNDS) return;
+      if (round.round === HEAD_ROUNDS) start = round.loss;
+      // The first round builds sessions; its time is that of the second.
+      else seconds += round.seconds;
+      examples += round.exampleForwards;
+    },
+  );
+  return { gain: start - end, examples, seconds };
+}
+
+const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+console.log(
+  `64 movie rows used whole, ${PROBES} probes a round, ${args.forwards} example-forwards, gain in training loss`,
+);
+console.log('arm        sides  step  gain per seed            mean    nats per 1,000 examples  per second');
+for (const arm of arms) {
+  for (const sides of [1, 2] as const) {
+    const tuned = [];
+    for (const step of steps) tuned.push({ step, ...(await trial(arm, sides, seeds[0]!, step)) });
+    const best = tuned.reduce((a, b) => (b.gain > a.gain ? b : a));
+    const outcomes: Outcome[] = [best];
+    for (const seed of seeds.slice(1)) outcomes.push(await trial(arm, sides, seed, best.step));
+    const gains = outcomes.map(({ gain }) => gain);
+    const perExample = mean(outcomes.map(({ gain, examples }) => (1000 * gain) / examples));
+    const perSecond = mean(outcomes.map(({ gain, seconds }) => gain / seconds));
+    console.log(
+      [
+        arm.padEnd(10),
+        String(sides).padEnd(6),
+        String(best.step).padEnd(5),
+        gains
+          .map((gain) => gain.toFixed(4))
+          .join(' ')
+          .padEnd(24),
+        mean(gains).toFixed(4),
+        ` ${perExample.toFixed(5).padEnd(23)}`,
+        perSecond.toFixed(5),
+        ` (tuning: ${tuned.map(({ step, gain }) => `${step}: ${gain.toFixed(4)}`).join(', ')})`,
+      ].join(' '),
+    );
+  }
+}
