@@ -2,8 +2,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { modelOf, prepare } from '../../cli/run/prepare.ts';
 import { Engine } from '../../worker/engine/engine.ts';
+import { modelOf, prepare } from '../../worker/engine/prepare.ts';
 import { canonicalJson } from '../../worker/journal/canonical.ts';
 import { encodeBody } from '../../worker/journal/codec.ts';
 import type { JobSpec, SourceSpec } from '../../worker/journal/job.ts';
