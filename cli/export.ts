@@ -1,4 +1,3 @@
-import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { trainedOf } from '../worker/engine/trained.ts';
 import { OnebyteError } from '../worker/errors.ts';
@@ -10,6 +9,7 @@ import {
   type Trained,
   writeFiles,
 } from '../worker/model/export.ts';
+import { journalAt } from './journal-file.ts';
 import { type Replayed, replay } from './replay.ts';
 
 export const FORMATS = ['peft', 'safetensors', 'onnx'] as const;
@@ -20,15 +20,13 @@ export async function exportRun(
   run: string,
   options: { readonly format: Format; readonly out: string; readonly model?: string },
 ): Promise<string[]> {
-  const journal = isDirectory(run) ? join(run, 'journal.onebyte') : run;
+  const journal = journalAt(run);
   const replayed = await replay(journal, options);
   if (replayed.mismatch !== null)
     throw new OnebyteError(
       'JOURNAL_CORRUPT',
       `the journal fails its own digest at round ${replayed.mismatch.round}`,
-      {
-        field: journal,
-      },
+      { field: journal, remedy: 'take another copy of the journal' },
     );
   const trained = trainedOf(replayed.replica, replayed.plan, replayed.basis, replayed.folder);
   const files = await filesOf(options.format, replayed, trained);
@@ -44,13 +42,5 @@ function filesOf(format: Format, { folder, replica }: Replayed, trained: Trained
       return exportOnnx(folder, trained);
     case 'peft':
       return exportPeft(trained, replica.ledger.job!.model.uri.replace(/^hf:\/\//, ''));
-  }
-}
-
-function isDirectory(path: string): boolean {
-  try {
-    return statSync(path).isDirectory();
-  } catch (cause) {
-    throw new OnebyteError('FILE_UNREADABLE', `${path} cannot be read`, { field: path, cause });
   }
 }

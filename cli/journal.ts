@@ -1,20 +1,15 @@
-import { OnebyteError } from '../worker/errors.ts';
-import { type JournalOutcome, readJournal } from '../worker/journal/file.ts';
+import type { JournalOutcome } from '../worker/journal/file.ts';
 import { type JournalSummary, summarise } from '../worker/journal/index.ts';
 import type { CombinedEvaluation } from '../worker/journal/ledger.ts';
+import { entriesOf, journalAt } from './journal-file.ts';
 
 function read(path: string): { summary: JournalSummary; outcome: JournalOutcome } {
   let outcome: JournalOutcome | undefined;
   function* entries() {
-    outcome = yield* readJournal(path);
+    outcome = yield* entriesOf(journalAt(path));
   }
-  try {
-    const summary = summarise(entries());
-    return { summary, outcome: outcome! };
-  } catch (cause) {
-    if (cause instanceof OnebyteError) throw cause;
-    throw new OnebyteError('FILE_UNREADABLE', `${path} cannot be read`, { field: path, cause });
-  }
+  const summary = summarise(entries());
+  return { summary, outcome: outcome! };
 }
 
 /** Everything in a journal, as one JSON object; numbers that nobody measured are null. */

@@ -40,14 +40,15 @@ export function program(): Command {
         .version,
     )
     .exitOverride()
-    .showHelpAfterError();
+    // Told like every other error, below.
+    .configureOutput({ outputError: () => {} });
 
   onebyte
     .command('run')
     .description('run a job on this machine')
     .argument('<job>', 'job file (YAML)')
     .option('--workers <n>', 'workers, dealt out over the sources of data', positive)
-    .option('--out <dir>', 'directory of the run (default: runs/NAME)')
+    .option('--out <dir>', 'directory of the run (default: runs/NAME, or the next one that is free)')
     .option('--set <path=value>', 'change a field of the job, such as spec.seed=3', collect, [])
     .option('--json', 'print the result as the last line, progress goes to stderr')
     .action(
@@ -64,8 +65,8 @@ export function program(): Command {
   onebyte
     .command('replay')
     .description('rebuild a run from its journal and hold it to every digest')
-    .argument('<journal>')
-    .option('--model <dir>', 'folder of the base model (default: where the job says)')
+    .argument('<journal>', 'journal, or directory of a run')
+    .option('--model <dir>', 'folder of the base model (default: where the run had it, or the job says)')
     .option('--to <round>', 'apply only so many rounds', wholeNumber)
     .option('--out <dir>', 'write the rebuilt model there')
     .option('--json', 'print one JSON object')
@@ -78,7 +79,7 @@ export function program(): Command {
   onebyte
     .command('journal')
     .description('say what is in a journal')
-    .argument('<journal>')
+    .argument('<journal>', 'journal, or directory of a run')
     .option('--json', 'print one JSON object')
     .action((journal: string, options: { json?: boolean }) => {
       for (const line of options.json ? [journalJson(journal)] : describeJournal(journal)) out(line);
@@ -101,7 +102,7 @@ export function program(): Command {
     .argument('<run>', 'directory of a run, or its journal')
     .requiredOption('--format <format>', FORMATS.join(', '), format)
     .requiredOption('--out <dir>', 'folder to write to')
-    .option('--model <dir>', 'folder of the base model (default: where the job says)')
+    .option('--model <dir>', 'folder of the base model (default: where the run had it, or the job says)')
     .action(async (run: string, options: { format: Format; out: string; model?: string }) => {
       for (const line of await exportRun(run, options)) out(line);
     });
@@ -114,17 +115,23 @@ export async function main(argv: readonly string[]): Promise<void> {
   try {
     await program().parseAsync([...argv]);
   } catch (error) {
-    if (error instanceof CommanderError) {
+    if (error instanceof CommanderError && SAID.includes(error.code)) {
       process.exitCode = error.exitCode === 0 ? EXIT.done : EXIT.badInput;
       return;
     }
-    process.exitCode = exitCodeOf(error);
-    const lines =
-      error instanceof OnebyteError && error.code === 'JOB_INVALID' && error.field === undefined
-        ? error.message.split('\n')
-        : errorLines(error);
-    for (const line of lines) process.stderr.write(`${line}\n`);
+    const known = error instanceof CommanderError ? misused(error) : error;
+    process.exitCode = exitCodeOf(known);
+    for (const line of errorLines(known)) process.stderr.write(`${line}\n`);
   }
+}
+
+/** Ends of the parser that are no errors: it has printed what was asked for, or the help. */
+const SAID = ['commander.help', 'commander.helpDisplayed', 'commander.version'];
+
+function misused({ message }: CommanderError): OnebyteError {
+  return new OnebyteError('COMMAND_INVALID', message.replace(/^error: /, '').replace(/\.$/, ''), {
+    remedy: 'onebyte help COMMAND says what there is',
+  });
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(realpathSync(process.argv[1])).href)

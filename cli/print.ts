@@ -1,12 +1,14 @@
-import { OnebyteError } from '../worker/errors.ts';
+import { type ErrorCode, OnebyteError } from '../worker/errors.ts';
+import { asOnebyteError } from '../worker/system-error.ts';
 
 /** Exit codes of every command. */
 export const EXIT = { done: 0, failed: 1, badInput: 2, verification: 3 } as const;
 
 /** Codes that say that what was given is wrong, or that a check of it failed; all others exit with `failed`. */
-const BAD_INPUT = new Set([
+const BAD_INPUT = new Set<ErrorCode>([
   'ARTIFACT_MISSING',
   'BASIS_INVALID',
+  'COMMAND_INVALID',
   'DATA_EMPTY',
   'DATA_FORMAT_UNKNOWN',
   'DATA_INVALID',
@@ -14,6 +16,7 @@ const BAD_INPUT = new Set([
   'DIGEST_MISMATCH',
   'EXPORT_UNSUPPORTED',
   'FILE_UNREADABLE',
+  'FILE_UNWRITABLE',
   'JOB_INVALID',
   'JOURNAL_VERSION',
   'LABELS_INVALID',
@@ -34,28 +37,30 @@ const BAD_INPUT = new Set([
   'TEMPLATE_INVALID',
   'URI_UNSUPPORTED',
 ]);
-const VERIFICATION = new Set(['JOURNAL_CORRUPT', 'LOG_CORRUPT']);
+const VERIFICATION = new Set<ErrorCode>(['JOURNAL_CORRUPT', 'LOG_CORRUPT']);
 
 export function exitCodeOf(error: unknown): number {
-  if (!(error instanceof OnebyteError)) return EXIT.failed;
-  if (VERIFICATION.has(error.code)) return EXIT.verification;
-  return BAD_INPUT.has(error.code) ? EXIT.badInput : EXIT.failed;
+  const { code } = asOnebyteError(error);
+  if (VERIFICATION.has(code)) return EXIT.verification;
+  return BAD_INPUT.has(code) ? EXIT.badInput : EXIT.failed;
 }
 
 /** An error as people see it: code, what is wrong, what to do. Never a stack trace, unless ONEBYTE_DEBUG is set. */
 export function errorLines(error: unknown, env: NodeJS.ProcessEnv = process.env): string[] {
-  const lines: string[] = [];
-  if (error instanceof OnebyteError) {
-    lines.push(`error ${error.code}: ${error.message}`);
-    if (error.field !== undefined && !error.message.includes(error.field))
-      lines.push(`  field: ${error.field}`);
-    if (error.cause instanceof Error && !error.message.includes(error.cause.message))
-      lines.push(`  cause: ${error.cause.message}`);
-    if (error.remedy !== undefined) lines.push(`  what to do: ${error.remedy}`);
-  } else {
-    lines.push(`error INTERNAL: ${error instanceof Error ? error.message : String(error)}`);
-    lines.push('  what to do: run again with ONEBYTE_DEBUG=1 and report what it prints');
-  }
-  if (env.ONEBYTE_DEBUG && error instanceof Error && error.stack) lines.push(error.stack);
+  const { code, message, field, cause, remedy, stack } = asOnebyteError(error);
+  const lines = [`error ${code}: ${message}`];
+  if (field !== undefined && !message.includes(field)) lines.push(`  field: ${field}`);
+  if (cause instanceof Error && !message.includes(cause.message)) lines.push(`  cause: ${cause.message}`);
+  if (remedy !== undefined) lines.push(`  what to do: ${remedy}`);
+  if (env.ONEBYTE_DEBUG && stack !== undefined) lines.push(stack);
   return lines;
+}
+
+/** Names the file that is wrong, where the error itself only says what is in it. */
+export function inFile(path: string, error: unknown): OnebyteError {
+  const known = asOnebyteError(error);
+  if (known.field !== undefined) return known;
+  const { code, message, cause, remedy } = known;
+  const detail = { field: path, cause, ...(remedy === undefined ? {} : { remedy }) };
+  return new OnebyteError(code, message, detail);
 }

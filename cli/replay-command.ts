@@ -1,5 +1,6 @@
 import { trainedOf } from '../worker/engine/trained.ts';
 import { exportSafetensors, writeFiles } from '../worker/model/export.ts';
+import { journalAt } from './journal-file.ts';
 import { EXIT } from './print.ts';
 import { type Replayed, replay } from './replay.ts';
 
@@ -12,10 +13,11 @@ interface Options {
 
 /** `onebyte replay`. @returns the exit code: 0 when every digest in the journal is met, 3 when one is not */
 export async function replayCommand(
-  journal: string,
+  path: string,
   options: Options,
   out: (line: string) => void,
 ): Promise<number> {
+  const journal = journalAt(path);
   const log = (line: string) => void process.stderr.write(`${line}\n`);
   const replayed = await replay(journal, { ...options, log });
   const { mismatch } = replayed;

@@ -4,12 +4,15 @@ import { readArtifact } from '../worker/engine/artifact.ts';
 import type { Basis } from '../worker/engine/basis.ts';
 import { decodeBasis } from '../worker/engine/basis-file.ts';
 import type { OpenedReplica } from '../worker/engine/open.ts';
-import { checkGenesis, openReplica } from '../worker/engine/open.ts';
+import { checkBase, openReplica } from '../worker/engine/open.ts';
 import { OnebyteError } from '../worker/errors.ts';
-import { type JournalEntry, type JournalOutcome, readJournal } from '../worker/journal/file.ts';
+import type { JournalEntry, JournalOutcome } from '../worker/journal/file.ts';
+import type { JobSpec } from '../worker/journal/job.ts';
 import { parseJob } from '../worker/journal/job-text.ts';
 import type { Digest, GenesisRecord } from '../worker/journal/record.ts';
 import { type ModelFolder, openModelFolder } from '../worker/model/folder.ts';
+import { baseOf } from './base.ts';
+import { entriesOf } from './journal-file.ts';
 
 export interface ReplayOptions {
   /** Model folder; by default the journal's job says where it is, and the cache has it. */
@@ -47,20 +50,21 @@ export async function replay(path: string, options: ReplayOptions): Promise<Repl
   const { entries, outcome } = readAll(path);
   const genesis = entries[0]?.record;
   if (genesis?.kind !== 'genesis')
-    throw new OnebyteError('JOURNAL_CORRUPT', `${path} holds no whole record`, { field: path });
+    throw new OnebyteError('JOURNAL_CORRUPT', `${path} holds no whole record`, {
+      field: path,
+      remedy: 'take another copy of the journal',
+    });
   const { job } = parseJob(genesis.job);
-  const dir =
-    options.model ??
-    (await resolveModel(job.model, { folder: dirname(path), ...(options.log ? { log: options.log } : {}) }));
-  const folder = await openModelFolder(dir);
+  const folder = await openModelFolder(options.model ?? (await findModel(path, job.model, options.log)));
+  checkBase(genesis, folder);
   const artifacts = [join(dirname(path), 'artifacts'), join(cacheFolder(), 'artifacts')];
   const reference = genesis.artifacts.find(({ name }) => name === 'basis');
   const basis = reference ? decodeBasis(await readArtifact(reference, artifacts)) : null;
   const opened = openReplica(folder.model, job, basis);
-  checkGenesis(genesis, folder, opened.replica);
   const started = performance.now();
   const { records, compared, mismatch } = applyAll(
     opened.replica,
+    genesis,
     entries,
     options.to ?? Number.POSITIVE_INFINITY,
   );
@@ -75,16 +79,33 @@ export async function replay(path: string, options: ReplayOptions): Promise<Repl
     genesis,
     outcome,
     records,
-    compared: compared + 1,
+    compared,
     mismatch,
     digest,
     seconds,
   };
 }
 
+/** The base model: where the run's directory says that it was, else where the job says that it is. */
+async function findModel(path: string, model: JobSpec['model'], log: ReplayOptions['log']): Promise<string> {
+  const known = baseOf(dirname(path), model.sha256);
+  if (known !== null) return known;
+  try {
+    return await resolveModel(model, { folder: dirname(path), ...(log ? { log } : {}) });
+  } catch (error) {
+    if (!(error instanceof OnebyteError) || !['MODEL_FILE_MISSING', 'DIGEST_MISMATCH'].includes(error.code))
+      throw error;
+    throw new OnebyteError(error.code, error.message, {
+      field: 'model.uri',
+      cause: error.cause,
+      remedy: 'give the folder of the base model with --model',
+    });
+  }
+}
+
 function readAll(path: string): { entries: JournalEntry[]; outcome: JournalOutcome } {
   const entries: JournalEntry[] = [];
-  const reader = readJournal(path);
+  const reader = entriesOf(path);
   for (;;) {
     const next = reader.next();
     if (next.done) return { entries, outcome: next.value };
@@ -93,8 +114,18 @@ function readAll(path: string): { entries: JournalEntry[]; outcome: JournalOutco
 }
 
 /** Applies records up to `to` rounds; stops at the first digest that is not met. */
-function applyAll(replica: OpenedReplica['replica'], entries: readonly JournalEntry[], to: number) {
-  let compared = 0;
+function applyAll(
+  replica: OpenedReplica['replica'],
+  genesis: GenesisRecord,
+  entries: readonly JournalEntry[],
+  to: number,
+) {
+  const start = replica.digest();
+  if (start !== genesis.state) {
+    const mismatch: Mismatch = { round: 0, expected: genesis.state, found: start };
+    return { records: 0, compared: 1, mismatch };
+  }
+  let compared = 1;
   let held: JournalEntry[] = [];
   const flush = () => {
     replica.commitAll(held);

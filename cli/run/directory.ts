@@ -1,10 +1,14 @@
 import { existsSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { OnebyteError } from '../../worker/errors.ts';
+import { type ErrorCode, OnebyteError } from '../../worker/errors.ts';
+import { makeFolder } from '../../worker/folder.ts';
 import { follow } from '../../worker/journal/follow.ts';
 import { emptyLedger, type Ledger } from '../../worker/journal/ledger.ts';
 import { EmbeddedLog } from '../../worker/log/embedded.ts';
+import { unwritable } from '../../worker/system-error.ts';
+import { BASE_NAME } from '../base.ts';
+import { JOURNAL_NAME } from '../journal-file.ts';
 
 /** Where a local run keeps what it makes. */
 export interface RunDirectory {
@@ -14,6 +18,8 @@ export interface RunDirectory {
   readonly metrics: string;
   readonly report: string;
   readonly result: string;
+  /** `cli/base.ts` */
+  readonly base: string;
   readonly artifacts: string;
   readonly model: string;
 }
@@ -22,10 +28,11 @@ export function runDirectory(path: string): RunDirectory {
   return {
     path,
     log: join(path, 'log.bin'),
-    journal: join(path, 'journal.onebyte'),
+    journal: join(path, JOURNAL_NAME),
     metrics: join(path, 'metrics.jsonl'),
     report: join(path, 'report.html'),
     result: join(path, 'result.json'),
+    base: join(path, BASE_NAME),
     artifacts: join(path, 'artifacts'),
     model: join(path, 'model'),
   };
@@ -40,24 +47,60 @@ export interface OpenedRun {
 
 /**
  * Opens the directory of a run of this job: a new one, or one to go on with.
- * @param out the directory asked for; without it, `runs/NAME`, or the first of `runs/NAME-2`, ... that is not finished
- * @throws OnebyteError RUN_FINISHED, RUN_OTHER_JOB, LOG_LOCKED
+ * @param out the directory asked for; without it, `runs/NAME`, or the first of `runs/NAME-2`, ... that holds neither a
+ *   finished run nor one of another job
+ * @throws OnebyteError RUN_FINISHED, RUN_OTHER_JOB, LOG_LOCKED, LOG_CORRUPT, LOG_VERSION, FILE_UNWRITABLE, DISK_FULL
  */
 export async function openRun(name: string, jobText: string, out: string | undefined): Promise<OpenedRun> {
+  if (out !== undefined) return openAt(out, jobText);
   for (let number = 1; ; number++) {
-    const path = out ?? join('runs', number === 1 ? name : `${name}-${number}`);
-    const directory = runDirectory(path);
-    if (out === undefined && existsSync(directory.result)) continue;
-    await mkdir(path, { recursive: true });
-    const log = await EmbeddedLog.open(directory.log);
+    const path = join('runs', number === 1 ? name : `${name}-${number}`);
+    if (existsSync(runDirectory(path).result)) continue;
     try {
-      const ledger = await ledgerOf(log);
-      check(ledger, jobText, directory);
-      return { directory, log, ledger };
+      return await openAt(path, jobText);
     } catch (error) {
-      await log.close();
-      throw error;
+      if (!(error instanceof OnebyteError) || !TAKEN.includes(error.code)) throw error;
     }
+  }
+}
+
+const TAKEN: readonly ErrorCode[] = ['RUN_FINISHED', 'RUN_OTHER_JOB'];
+
+async function openAt(path: string, jobText: string): Promise<OpenedRun> {
+  const directory = runDirectory(path);
+  const log = await openLog(directory);
+  try {
+    const ledger = await ledgerOf(log);
+    if (existsSync(directory.result))
+      throw new OnebyteError('RUN_FINISHED', `${path} holds a finished run`, {
+        field: '--out',
+        remedy: REMEDY,
+      });
+    if (ledger.genesis === null || ledger.genesis.job === jobText) return { directory, log, ledger };
+    if (ledger.totals.rounds > 0)
+      throw new OnebyteError('RUN_OTHER_JOB', `${path} holds an unfinished run of another job`, {
+        field: '--out',
+        remedy: REMEDY,
+      });
+  } catch (error) {
+    await log.close();
+    throw error;
+  }
+  // A job that was corrected before its first round: nothing is lost.
+  await log.close();
+  await rm(directory.log);
+  return openAt(path, jobText);
+}
+
+const REMEDY = 'choose another directory with --out, or remove this one';
+
+async function openLog({ path, log }: RunDirectory): Promise<EmbeddedLog> {
+  try {
+    await makeFolder(path);
+    return await EmbeddedLog.open(log);
+  } catch (error) {
+    if (error instanceof OnebyteError) throw error;
+    throw unwritable(path, error);
   }
 }
 
@@ -68,15 +111,4 @@ async function ledgerOf(log: EmbeddedLog): Promise<Ledger> {
     if (!('ignored' in outcome)) ledger = outcome.ledger;
   }
   return ledger;
-}
-
-function check({ genesis }: Ledger, jobText: string, { path, result }: RunDirectory): void {
-  const remedy = 'choose another directory with --out, or remove this one';
-  if (existsSync(result))
-    throw new OnebyteError('RUN_FINISHED', `${path} holds a finished run`, { field: '--out', remedy });
-  if (genesis !== null && genesis.job !== jobText)
-    throw new OnebyteError('RUN_OTHER_JOB', `${path} holds an unfinished run of another job`, {
-      field: '--out',
-      remedy,
-    });
 }

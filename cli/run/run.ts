@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { availableParallelism, totalmem } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import type { FineTuneJob } from '../../crds/job.ts';
@@ -11,6 +11,8 @@ import { sealRecord } from '../../worker/journal/envelope.ts';
 import { parseJob } from '../../worker/journal/job-text.ts';
 import { emptyLedger, type Ledger } from '../../worker/journal/ledger.ts';
 import type { GenesisRecord } from '../../worker/journal/record.ts';
+import { unreadable } from '../../worker/system-error.ts';
+import type { Base } from '../base.ts';
 import { mistakeLine } from '../validate.ts';
 import { capabilities, createView, type View } from '../view/live.ts';
 import { planOf } from '../view/plan.ts';
@@ -59,14 +61,19 @@ async function readJobText(file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8');
   } catch (cause) {
-    throw new OnebyteError('FILE_UNREADABLE', `${file} cannot be read`, { field: file, cause });
+    throw unreadable(file, cause);
   }
 }
 
 function parse({ file, set }: RunOptions, text: string): FineTuneJob {
   const { job, mistakes } = parseJobFile(text, set);
   if (job) return job;
-  throw new OnebyteError('JOB_INVALID', mistakes.map((mistake) => mistakeLine(file, mistake)).join('\n'));
+  const count = mistakes.length === 1 ? 'a mistake' : `${mistakes.length} mistakes`;
+  const lines = mistakes.map((mistake) => mistakeLine(file, mistake));
+  throw new OnebyteError('JOB_INVALID', [`${file} has ${count}`, ...lines].join('\n'), {
+    field: file,
+    remedy: `correct it; onebyte validate ${file} checks it without running it`,
+  });
 }
 
 class LocalRun {
@@ -106,10 +113,13 @@ class LocalRun {
     this.#view.observe({ type: 'model', weights: prepared.weights, trained: prepared.trained });
     const recorder = await Recorder.open(directory, log, this.#view);
     const children = new Children(log, {
+      rounds: () => recorder.ledger.totals.rounds,
       onOpened: (name, rows, truncated) => this.#onOpened(name, rows, truncated),
       onNotice: (level, line) => this.#notice(level, line),
       onFailed: (error) => this.#failed.reject(error),
     });
+    // Whoever waits for workers hears of it; where nobody does, the failure is nobody's.
+    this.#failed.promise.catch(() => {});
     let cancelled = false;
     const interrupt = () => {
       // The first one ends the run in order; the second one at once. Either way the log keeps what was committed.
@@ -160,6 +170,8 @@ class LocalRun {
       log: (line: string) => this.#view.observe({ type: 'phase', text: line }),
     };
     const modelDir = await modelOf(this.#canonical, preparation);
+    const base: Base = { model: resolve(modelDir), sha256: this.#job.spec.model.sha256 };
+    await writeFile(directory.base, `${JSON.stringify(base, null, 2)}\n`);
     const prepared = await prepare(modelDir, preparation, Date.now, ledger.genesis);
     if (ledger.genesis === null) await appendGenesis(log, prepared.genesis, ledger);
     return prepared;

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { OnebyteError } from '../errors.ts';
+import { makeFolder } from '../folder.ts';
 import type { ArtifactReference } from '../journal/record.ts';
 
 /** Reads an artifact from the first folder that has it, by its digest. @throws OnebyteError ARTIFACT_MISSING, DIGEST_MISMATCH */
@@ -34,7 +35,7 @@ export async function readArtifact(
 export async function writeArtifact(bytes: Uint8Array, folder: string): Promise<string> {
   const digest = createHash('sha256').update(bytes).digest('hex');
   const path = join(folder, digest);
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(folder);
   const staging = `${path}.${process.pid}.tmp`;
   await writeFile(staging, bytes);
   await rename(staging, path);

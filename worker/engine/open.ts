@@ -35,21 +35,27 @@ export function openReplica(
   return { plan, state, replica: new Replica(state, stageTensors(plan, basis), reset) };
 }
 
+/** @throws OnebyteError MODEL_MISMATCH when this model is not the one that the run began with */
+export function checkBase({ base, tokenizer }: GenesisRecord, { digests }: ModelFolder): void {
+  compare('model', base, digests.weights);
+  compare('tokenizer', tokenizer, digests.tokenizer);
+}
+
 /** @throws OnebyteError MODEL_MISMATCH when this model or its start state is not the one that the run began with */
 export function checkGenesis(genesis: GenesisRecord, folder: ModelFolder, replica: Replica): void {
-  const compare = (what: string, expected: string, found: string) => {
-    if (expected === found) return;
-    throw new OnebyteError(
-      'MODEL_MISMATCH',
-      `the run began with another ${what}: ${expected}, this one is ${found}`,
-      {
-        field: 'model',
-        remedy:
-          'give the model folder whose model.safetensors and tokenizer.json have the digests in the journal',
-      },
-    );
-  };
-  compare('model', genesis.base, folder.digests.weights);
-  compare('tokenizer', genesis.tokenizer, folder.digests.tokenizer);
+  checkBase(genesis, folder);
   compare('start state', genesis.state, replica.digest());
+}
+
+function compare(what: string, expected: string, found: string): void {
+  if (expected === found) return;
+  throw new OnebyteError(
+    'MODEL_MISMATCH',
+    `the run began with another ${what}: ${expected}, this one is ${found}`,
+    {
+      field: 'model',
+      remedy:
+        'give the model folder whose model.safetensors and tokenizer.json have the digests in the journal',
+    },
+  );
 }

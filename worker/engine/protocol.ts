@@ -1,8 +1,17 @@
 import { type ErrorCode, OnebyteError } from '../errors.ts';
+import { asOnebyteError } from '../system-error.ts';
 import type { EngineFacts } from './engine.ts';
 
 /** Calls from a worker's main thread to its engine's thread. */
-export type Method = 'commit' | 'rewind' | 'rebuild' | 'probe' | 'evaluate' | 'digest' | 'close';
+export type Method =
+  | 'commit'
+  | 'commitAll'
+  | 'rewind'
+  | 'rebuild'
+  | 'probe'
+  | 'evaluate'
+  | 'digest'
+  | 'close';
 
 export interface Call {
   readonly id: number;
@@ -16,6 +25,8 @@ export interface Failure {
   readonly message: string;
   readonly field: string | undefined;
   readonly remedy: string | undefined;
+  /** What the cause said. */
+  readonly cause: string | undefined;
   readonly stack: string | undefined;
 }
 
@@ -26,18 +37,15 @@ export type Reply =
   | { readonly type: 'failure'; readonly id: number; readonly failure: Failure };
 
 export function failureOf(error: unknown): Failure {
-  if (error instanceof OnebyteError) {
-    const { code, message, field, remedy, stack } = error;
-    return { code, message, field, remedy, stack };
-  }
-  const { message, stack } = error instanceof Error ? error : { message: String(error), stack: undefined };
-  return { code: 'INTERNAL', message, field: undefined, remedy: undefined, stack };
+  const { code, message, field, remedy, cause, stack } = asOnebyteError(error);
+  return { code, message, field, remedy, cause: cause instanceof Error ? cause.message : undefined, stack };
 }
 
-export function errorOf({ code, message, field, remedy, stack }: Failure): OnebyteError {
+export function errorOf({ code, message, field, remedy, cause, stack }: Failure): OnebyteError {
   const error = new OnebyteError(code, message, {
     ...(field === undefined ? {} : { field }),
     ...(remedy === undefined ? {} : { remedy }),
+    ...(cause === undefined ? {} : { cause: new Error(cause) }),
   });
   if (stack !== undefined) error.stack = stack;
   return error;

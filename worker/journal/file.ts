@@ -138,7 +138,7 @@ function checkHeader(header: Uint8Array): void {
   const magic = header.length === JOURNAL_HEADER.length && MAGIC.every((byte, i) => header[i] === byte);
   if (!magic)
     throw new OnebyteError('JOURNAL_CORRUPT', 'this is no journal: its first bytes are not those of one', {
-      remedy: 'Give the journal file of a run, such as runs/NAME/journal.',
+      remedy: 'Give the journal file of a run, such as runs/NAME/journal.onebyte.',
     });
   const version = header[MAGIC.length];
   if (version !== JOURNAL_FORMAT)

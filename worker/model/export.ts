@@ -1,6 +1,8 @@
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OnebyteError } from '../errors.ts';
+import { makeFolder } from '../folder.ts';
+import { unwritable } from '../system-error.ts';
 import type { ModelFolder } from './folder.ts';
 import { mergeLowRank } from './merge.ts';
 import { writeSafetensors } from './safetensors.ts';
@@ -160,12 +162,16 @@ export async function exportOnnx(folder: ModelFolder, trained: Trained): Promise
   ]);
 }
 
-/** Writes the files into a folder; each is whole or not there. */
+/** Writes the files into a folder; each is whole or not there. @throws {OnebyteError} FILE_UNWRITABLE, DISK_FULL */
 export async function writeFiles(dir: string, files: Files): Promise<void> {
-  await mkdir(dir, { recursive: true });
-  for (const [name, bytes] of files) {
-    const part = join(dir, `.${name}.part`);
-    await writeFile(part, bytes);
-    await rename(part, join(dir, name));
+  try {
+    await makeFolder(dir);
+    for (const [name, bytes] of files) {
+      const part = join(dir, `.${name}.part`);
+      await writeFile(part, bytes);
+      await rename(part, join(dir, name));
+    }
+  } catch (cause) {
+    throw unwritable(dir, cause);
   }
 }
