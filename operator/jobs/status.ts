@@ -19,9 +19,12 @@ export function statusOf(world: World, facts: Facts): Status {
   const stream = previous.stream;
   return {
     observedGeneration: generation,
-    conditions: isFinished
-      ? (previous.conditions ?? []).map((one) => ({ ...one, observedGeneration: generation }))
-      : conditionsFrom(findings(world, facts), previous, generation, text),
+    conditions: conditionsFrom(
+      isFinished ? finishedFindings(world, facts) : findings(world, facts),
+      previous,
+      generation,
+      text,
+    ),
     replicas: facts.counts.get('')?.created ?? 0,
     selector: selectorOf(job.metadata.name),
     workers: workersStatus(isOver ? { ...facts.total, joined: 0 } : facts.total),
@@ -69,6 +72,12 @@ function findings(world: World, facts: Facts): Findings {
     Suspended: suspendedFinding(world, facts),
     Scaled: scaledFinding(world, facts),
   };
+}
+
+/** All stay as they were when the job finished, but for the one that says whether its pods have ended. */
+function finishedFindings(world: World, facts: Facts): Findings {
+  const kept = Object.fromEntries((world.status.conditions ?? []).map((one) => [one.type, one]));
+  return { ...findings(world, facts), ...kept, Reconciling: reconcilingFinding(world, facts) };
 }
 
 const yes = (reason: string, message: string): Finding => ({ status: 'True', reason, message });

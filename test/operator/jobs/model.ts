@@ -53,8 +53,10 @@ export class Model {
       if (plans.length > limit)
         throw new Error(`no end after ${limit} plans: ${JSON.stringify(made.actions)}`);
       if (made.actions.length === 0 || this.isDeleted) {
+        const isNews = made.status?.completionTime !== undefined && this.status.completionTime === undefined;
         if (made.status !== null) this.status = made.status;
-        return plans;
+        // What a job's end asks for is done once the end has been told.
+        if (!isNews || this.isDeleted) return plans;
       }
       for (const action of made.actions) this.#act(action);
     }

@@ -37,25 +37,27 @@ const logs: fc.Arbitrary<LogView> = fc.constantFrom(
   { ...known(), problem: 'no answer' },
 );
 
+const rarely = fc.integer({ min: 0, max: 5 }).map((n) => n === 5);
+
 /** Any job, any pods, any log. */
 const models = fc
   .record({
     replicas: fc.integer({ min: 0, max: 6 }),
     groups: fc.subarray(['north', 'south']),
     groupReplicas: fc.integer({ min: 0, max: 4 }),
-    suspend: fc.boolean(),
+    suspend: rarely,
     output: fc.boolean(),
     isNewTemplate: fc.boolean(),
-    isDeleted: fc.boolean(),
-    isNew: fc.boolean(),
-    completed: fc.option(fc.integer({ min: 0, max: 200 })),
+    isDeleted: rarely,
+    isNew: rarely,
+    completed: fc.option(fc.integer({ min: 0, max: 200 }), { freq: 1 }),
     ttl: fc.option(fc.integer({ min: 0, max: 400 })),
     log: logs,
     pods: fc.uniqueArray(
       fc.record({
         group: fc.constantFrom(...groupNames),
         index: fc.integer({ min: 0, max: 6 }),
-        state: fc.constantFrom(...states),
+        state: fc.oneof(fc.constant<PodState>('joined'), fc.constantFrom(...states)),
         age: fc.integer({ min: 0, max: 2_000 }),
         failures: fc.integer({ min: 0, max: 9 }),
       }),

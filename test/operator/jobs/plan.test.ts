@@ -554,8 +554,11 @@ describe('plan', () => {
     assert.equal(status?.completionTime, '2026-01-01T12:00:00Z');
     assert.equal(status?.progress?.percent, 100);
     const later = plan({ ...ended, status: status!, workers: [], log: unasked, now: NOW + 1e6 });
+    const settled = conditionOf(later.status!, 'Reconciling');
+    assert.equal(`${settled?.status} ${settled?.reason}`, 'False Settled');
     assert.deepEqual(later.status, {
       ...status,
+      conditions: status?.conditions?.map((one) => (one.type === 'Reconciling' ? settled : one)),
       replicas: 0,
       workers: { summary: '0/2', desired: 2, created: 0, ready: 0, joined: 0 },
       groups: [{ name: '', desired: 2, created: 0, ready: 0, joined: 0 }],
