@@ -9,6 +9,7 @@ import { EXIT, errorLines, exitCodeOf } from './print.ts';
 import { replayCommand } from './replay-command.ts';
 import { runJob } from './run/run.ts';
 import { validateFile } from './validate.ts';
+import { workerCommand } from './worker-command.ts';
 
 const out = (line: string) => process.stdout.write(`${line}\n`);
 
@@ -105,6 +106,14 @@ export function program(): Command {
     .option('--model <dir>', 'folder of the base model (default: where the run had it, or the job says)')
     .action(async (run: string, options: { format: Format; out: string; model?: string }) => {
       for (const line of await exportRun(run, options)) out(line);
+    });
+
+  onebyte
+    .command('worker')
+    .description('take part in a run over NATS, as the environment says (docs/worker.md)')
+    .action(async () => {
+      // Threads may still compute: what they find nobody waits for.
+      process.exit(await workerCommand(process.env, onebyte.version() ?? ''));
     });
 
   return onebyte;

@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { OnebyteError } from '../errors.ts';
 import type { JournalRecord } from '../journal/record.ts';
-import type { EnginePort, EvaluateRequest, Probed, ProbeRequest } from '../round/driver.ts';
+import type { Committed, EnginePort, EvaluateRequest, Probed, ProbeRequest } from '../round/driver.ts';
 import type { Sums } from '../round/messages.ts';
 import type { EngineConfig, EngineFacts } from './engine.ts';
 import { type Call, errorOf, type Method, type Reply } from './protocol.ts';
@@ -46,6 +46,10 @@ export class ThreadedEngine implements EnginePort {
 
   async commit(record: JournalRecord, body: Uint8Array): Promise<void> {
     await this.#call('commit', record, body);
+  }
+
+  async commitAll(entries: readonly Committed[]): Promise<void> {
+    await this.#call('commitAll', entries);
   }
 
   async rewind(records: number): Promise<void> {

@@ -1,0 +1,133 @@
+import assert from 'node:assert/strict';
+import { after, afterEach, before, describe, it } from 'node:test';
+import { TestJob } from '../nats/job.ts';
+import { NatsSystem } from '../nats/server.ts';
+import { missing } from '../tools/tool.ts';
+import { Lab, type WorkerProcess } from './lab.ts';
+
+const skip = await missing('nats-server');
+const MAX_BYTES = 1 << 24;
+/** More than any test runs for. */
+const ENDLESS = 1_000_000;
+
+describe('onebyte worker', { skip }, () => {
+  let system: NatsSystem;
+  let lab: Lab;
+  let running: WorkerProcess[] = [];
+  before(async () => {
+    [system, lab] = await Promise.all([NatsSystem.start(), Lab.make()]);
+  });
+  afterEach(async () => {
+    await Promise.all(running.map((worker) => worker.kill()));
+    running = [];
+  });
+  after(async () => {
+    await system.end();
+    await lab.remove();
+  });
+
+  const start = (uid: string, party: number, env: Record<string, string> = {}): WorkerProcess => {
+    const worker = lab.worker(system, uid, party, env);
+    running.push(worker);
+    return worker;
+  };
+  const value = (metrics: string, name: string): number =>
+    Number(
+      metrics
+        .split('\n')
+        .find((line) => line.startsWith(`${name} `))
+        ?.slice(name.length + 1),
+    );
+
+  it('runs a job from an empty log to its end with others like it, and exits 0', async () => {
+    await lab.job();
+    const job = await TestJob.make(system, MAX_BYTES);
+    const workers = [0, 1, 2].map((party) => start(job.names.uid, party, { ONEBYTE_MIN_WORKERS: '3' }));
+    for (const worker of workers) assert.equal((await worker.ended).code, 0, worker.stderr);
+    const digests = workers.map(({ lines }) => lines.find(({ msg }) => /has ended/.test(msg))!.digest);
+    assert.equal(new Set(digests).size, 1);
+    await job.close();
+  });
+
+  it('says over HTTP that it lives, that it takes part, and what it counted', async () => {
+    await lab.job({ rounds: ENDLESS });
+    const job = await TestJob.make(system, MAX_BYTES);
+    const worker = start(job.names.uid, 0);
+    assert.equal(await worker.answers('/readyz', 200), 'stepping\n');
+    assert.match(await worker.answers('/healthz', 200), /engine/);
+    assert.equal(await worker.answers('/startupz', 200), 'started\n');
+    assert.equal((await worker.get('/nothing')).status, 404);
+    await worker.said(/^round$/);
+    const { text } = await worker.get('/metrics');
+    assert.ok(value(text, 'onebyte_round') >= 100);
+    assert.equal(value(text, 'onebyte_joined'), 1);
+    assert.equal(value(text, 'onebyte_members'), 1);
+    assert.ok(value(text, 'onebyte_probes_total{outcome="committed"}') >= 100);
+    assert.ok(value(text, 'onebyte_payload_bytes_total{direction="received"}') >= 100);
+    assert.ok(value(text, 'onebyte_socket_bytes_total{direction="sent"}') >= 10_000);
+    assert.ok(value(text, 'onebyte_round_phase_seconds_count{phase="forward"}') >= 100);
+    assert.ok(value(text, 'onebyte_round_phase_seconds_count{phase="log"}') >= 100);
+    assert.ok(value(text, 'onebyte_loss') > 0);
+    assert.match(text, /^onebyte_worker_info\{run="lab",uid="[^"]+",worker="lab-p0-0",group="p0"\} 1$/m);
+    await job.close();
+  });
+
+  it('leaves when it is asked to with SIGTERM, which the log says, and exits 0', async () => {
+    await lab.job({ rounds: ENDLESS });
+    const job = await TestJob.make(system, MAX_BYTES);
+    const [first, second] = [start(job.names.uid, 0), start(job.names.uid, 1)];
+    await Promise.all([first.answers('/readyz', 200), second.answers('/readyz', 200)]);
+    second.signal('SIGTERM');
+    assert.deepEqual(await second.ended, { code: 0, signal: null });
+    assert.equal((await second.said(/^left$/)).released, true);
+    while (value((await first.get('/metrics')).text, 'onebyte_members') !== 1);
+    first.signal('SIGTERM');
+    assert.deepEqual(await first.ended, { code: 0, signal: null });
+    await job.close();
+  });
+
+  it('exits 0 on SIGTERM also while it waits for its stream or its server', async () => {
+    await lab.job();
+    const waiting = start(lab.freshUid(), 0);
+    await waiting.said(/waiting for the stream/);
+    const { status, text } = await waiting.get('/readyz');
+    assert.deepEqual([status, text.slice(0, 22)], [503, 'waiting for the stream']);
+    const alone = start(lab.freshUid(), 1, { ONEBYTE_NATS_URL: 'nats://127.0.0.1:1' });
+    assert.equal((await alone.said(/no NATS server answers/)).code, 'NATS_UNREACHABLE');
+    assert.equal((await alone.get('/healthz')).status, 200);
+    for (const worker of [waiting, alone]) {
+      worker.signal('SIGTERM');
+      assert.deepEqual(await worker.ended, { code: 0, signal: null });
+    }
+  });
+
+  it('is replaced after kill -9 while the others go on, and is the same worker again', async () => {
+    await lab.job({ rounds: ENDLESS });
+    const job = await TestJob.make(system, MAX_BYTES);
+    const stays = start(job.names.uid, 0);
+    const killed = start(job.names.uid, 1);
+    await Promise.all([stays.answers('/readyz', 200), killed.answers('/readyz', 200)]);
+    await killed.kill();
+    const before = value((await stays.get('/metrics')).text, 'onebyte_round');
+    const again = start(job.names.uid, 1);
+    await again.answers('/readyz', 200);
+    assert.equal(value((await again.get('/metrics')).text, 'onebyte_divergences_total'), 0);
+    assert.ok(value((await stays.get('/metrics')).text, 'onebyte_round') > before);
+    await job.close();
+  });
+
+  it('goes on after its server was killed and started again', async () => {
+    await lab.job({ rounds: ENDLESS });
+    const job = await TestJob.make(system, MAX_BYTES);
+    const worker = start(job.names.uid, 0);
+    await worker.answers('/readyz', 200);
+    await system.kill();
+    await worker.said(/lost the connection/);
+    await worker.answers('/readyz', 503);
+    assert.equal((await worker.get('/healthz')).status, 200);
+    await system.start();
+    await worker.answers('/readyz', 200);
+    assert.equal(value((await worker.get('/metrics')).text, 'onebyte_reconnects_total'), 1);
+    await job.close();
+  });
+});

@@ -1,0 +1,58 @@
+import { OnebyteError } from '../errors.ts';
+import { sealRecord } from '../journal/envelope.ts';
+import { follow } from '../journal/follow.ts';
+import { emptyLedger } from '../journal/ledger.ts';
+import type { GenesisRecord } from '../journal/record.ts';
+import { type Log, LogConflict, LogUnavailable } from '../log/log.ts';
+
+export interface Beginning {
+  readonly log: Log;
+  readonly uid: string;
+  /** Makes the genesis of a run that has none; null: somebody else does. */
+  readonly make: (() => Promise<GenesisRecord>) | null;
+  readonly signal: AbortSignal;
+}
+
+const PAUSE = 500;
+
+/**
+ * The genesis record of a run: the log's, as soon as there is one. Of several workers that make one at once, the first
+ * to append it decides.
+ * @throws OnebyteError RUN_OTHER_JOB for a log of another job, LOG_FULL, and what `make` throws
+ */
+export async function findGenesis({ log, uid, make, signal }: Beginning): Promise<GenesisRecord> {
+  for (let made: GenesisRecord | null = null; ; ) {
+    signal.throwIfAborted();
+    try {
+      const { genesis, last } = await genesisIn(log);
+      if (genesis !== null) return belonging(genesis, uid);
+      made ??= make === null ? null : await make();
+      if (made !== null) {
+        await log.append(sealRecord(emptyLedger(), made), { expectedLast: last, id: `genesis-${uid}` });
+        continue;
+      }
+    } catch (error) {
+      if (error instanceof LogConflict) continue;
+      if (!(error instanceof LogUnavailable)) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, PAUSE));
+  }
+}
+
+/** The first genesis record of a log; entries before it are noise. */
+export async function genesisIn(log: Log): Promise<{ genesis: GenesisRecord | null; last: number }> {
+  let last = 0;
+  for await (const entry of log.read(1)) {
+    last = entry.seq;
+    const followed = follow(emptyLedger(), entry);
+    if (!('ignored' in followed)) return { genesis: followed.ledger.genesis, last };
+  }
+  return { genesis: null, last };
+}
+
+function belonging(genesis: GenesisRecord, uid: string): GenesisRecord {
+  if (genesis.uid === uid) return genesis;
+  throw new OnebyteError('RUN_OTHER_JOB', `the log is of the run ${genesis.uid}, not of ${uid}`, {
+    remedy: 'Delete the stream and start the job anew.',
+  });
+}

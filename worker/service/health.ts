@@ -1,0 +1,59 @@
+/** What a worker tells those who ask whether it is well. Pure. */
+
+export interface Vitals {
+  /** What the worker is doing before it can join; null once it runs. */
+  readonly starting: string | null;
+  /** Milliseconds that the engine has been busy with one call; 0: idle. */
+  readonly engineBusyMs: number;
+  /** How many it may be. */
+  readonly engineBudgetMs: number;
+  readonly connected: boolean;
+  readonly member: boolean;
+  /** Milliseconds since the last record. */
+  readonly silentMs: number;
+  readonly leaving: boolean;
+}
+
+export interface Verdict {
+  readonly ok: boolean;
+  /** For people. */
+  readonly text: string;
+}
+
+/** Silence of the log after which a member no longer counts as stepping. */
+export const STEPPING_MS = 60_000;
+
+/** Whether the program is up: its engine is open and it reads the log. */
+export function startedUp({ starting }: Vitals): Verdict {
+  return starting === null ? good('started') : bad(starting);
+}
+
+/** Whether the worker is worth keeping: false when only a restart helps. A lost connection is not such a case. */
+export function alive({ engineBusyMs, engineBudgetMs }: Vitals): Verdict {
+  const busy = `the engine has worked on one call for ${seconds(engineBusyMs)}`;
+  if (engineBusyMs > engineBudgetMs) return bad(`${busy}, at most ${seconds(engineBudgetMs)} are allowed`);
+  return good(engineBusyMs > 0 ? busy : 'the engine is idle');
+}
+
+/** Whether the worker takes part: it has joined, and the run moves. */
+export function ready(vitals: Vitals): Verdict {
+  if (vitals.starting !== null) return bad(vitals.starting);
+  if (vitals.leaving) return bad('leaving');
+  if (!vitals.connected) return bad('not connected to NATS');
+  if (!vitals.member) return bad('not a member of the run yet');
+  if (vitals.silentMs > STEPPING_MS) return bad(`no record for ${seconds(vitals.silentMs)}`);
+  const well = alive(vitals);
+  return well.ok ? good('stepping') : well;
+}
+
+function good(text: string): Verdict {
+  return { ok: true, text };
+}
+
+function bad(text: string): Verdict {
+  return { ok: false, text };
+}
+
+function seconds(ms: number): string {
+  return `${Math.round(ms / 1000)} s`;
+}
