@@ -19,12 +19,15 @@ describe('onebyte worker, set up wrongly,', { skip }, () => {
   let system: NatsSystem;
   let lab: Lab;
   let running: WorkerProcess[] = [];
+  const jobs = new Set<TestJob>();
   before(async () => {
     [system, lab] = await Promise.all([NatsSystem.start(), Lab.make()]);
   });
   afterEach(async () => {
     await Promise.all(running.map((worker) => worker.kill()));
     running = [];
+    await Promise.all([...jobs].map((job) => job.close()));
+    jobs.clear();
   });
   after(async () => {
     await system.end();
@@ -48,6 +51,7 @@ describe('onebyte worker, set up wrongly,', { skip }, () => {
   async function begun(): Promise<TestJob> {
     await lab.job({ rounds: ENDLESS });
     const job = await TestJob.make(system, MAX_BYTES);
+    jobs.add(job);
     const first = start(job.names.uid, 0);
     await first.answers('/startupz', 200);
     return job;
@@ -99,7 +103,6 @@ describe('onebyte worker, set up wrongly,', { skip }, () => {
     const worker = start(job.names.uid, 1, {}, elsewhere);
     await refuses(worker, 1, 2, /^DIGEST_MISMATCH: .*\nfield: model\.sha256\nremedy: /, elsewhere);
     await elsewhere.remove();
-    await job.close();
   });
 
   it('refuses another tokenizer beside the right weights', async () => {
@@ -111,7 +114,6 @@ describe('onebyte worker, set up wrongly,', { skip }, () => {
     const worker = start(job.names.uid, 1, {}, elsewhere);
     await refuses(worker, 1, 2, /^MODEL_MISMATCH: .*tokenizer.*\nfield: model\nremedy: /, elsewhere);
     await elsewhere.remove();
-    await job.close();
   });
 
   it('refuses another job than the one in the log, and says where they differ', async () => {
@@ -124,7 +126,6 @@ describe('onebyte worker, set up wrongly,', { skip }, () => {
       2,
       /^RUN_OTHER_JOB: .*differ in (spec\.method\.estimator, spec\.seed|spec\.seed, spec\.method\.estimator)\nfield: ONEBYTE_JOB\n/,
     );
-    await job.close();
   });
 
   it('takes part without a job file, with a file of its own data', async () => {
@@ -133,7 +134,6 @@ describe('onebyte worker, set up wrongly,', { skip }, () => {
     await writeFile(lab.path('mine.yaml'), `${source('train')}\n${source('validation')}\n`);
     const worker = start(job.names.uid, 2, { ONEBYTE_JOB: '', ONEBYTE_DATA: lab.path('mine.yaml') });
     await worker.answers('/readyz', 200);
-    await job.close();
   });
 
   it('says what is wrong with a file of its own data', async () => {
@@ -141,7 +141,6 @@ describe('onebyte worker, set up wrongly,', { skip }, () => {
     await writeFile(lab.path('mine.yaml'), 'train: [{name: own, url: data/2-train.jsonl}]\n');
     const worker = start(job.names.uid, 2, { ONEBYTE_JOB: '', ONEBYTE_DATA: lab.path('mine.yaml') });
     await refuses(worker, 2, 2, /^DATA_INVALID: .*mine\.yaml: train\[0\][\s\S]*\nfield: train\[0\]/);
-    await job.close();
   });
 
   it('says which data is missing', async () => {
@@ -149,7 +148,6 @@ describe('onebyte worker, set up wrongly,', { skip }, () => {
     await writeFile(lab.path('mine.yaml'), 'train: [{name: own, uri: data/nothing.jsonl}]\n');
     const worker = start(job.names.uid, 2, { ONEBYTE_JOB: '', ONEBYTE_DATA: lab.path('mine.yaml') });
     await refuses(worker, 2, 2, /^DATA_MISSING: .*nothing\.jsonl/);
-    await job.close();
   });
 
   it('refuses a stream of another version', async () => {
@@ -166,8 +164,8 @@ describe('onebyte worker, set up wrongly,', { skip }, () => {
   it('says that its log is full', async () => {
     await lab.job({ rounds: ENDLESS });
     const job = await TestJob.make(system, 1 << 15);
+    jobs.add(job);
     await refuses(start(job.names.uid, 0), 0, 1, /^LOG_FULL: [\s\S]*remedy: /);
-    await job.close();
   });
 
   it('is not let in with wrong credentials, nor with those of another worker', async () => {

@@ -14,12 +14,15 @@ describe('onebyte worker', { skip }, () => {
   let system: NatsSystem;
   let lab: Lab;
   let running: WorkerProcess[] = [];
+  const jobs = new Set<TestJob>();
   before(async () => {
     [system, lab] = await Promise.all([NatsSystem.start(), Lab.make()]);
   });
   afterEach(async () => {
     await Promise.all(running.map((worker) => worker.kill()));
     running = [];
+    await Promise.all([...jobs].map((job) => job.close()));
+    jobs.clear();
   });
   after(async () => {
     await system.end();
@@ -31,6 +34,11 @@ describe('onebyte worker', { skip }, () => {
     running.push(worker);
     return worker;
   };
+  const make = async (): Promise<TestJob> => {
+    const job = await TestJob.make(system, MAX_BYTES);
+    jobs.add(job);
+    return job;
+  };
   const value = (metrics: string, name: string): number =>
     Number(
       metrics
@@ -41,17 +49,16 @@ describe('onebyte worker', { skip }, () => {
 
   it('runs a job from an empty log to its end with others like it, and exits 0', async () => {
     await lab.job();
-    const job = await TestJob.make(system, MAX_BYTES);
+    const job = await make();
     const workers = [0, 1, 2].map((party) => start(job.names.uid, party, { ONEBYTE_MIN_WORKERS: '3' }));
     for (const worker of workers) assert.equal((await worker.ended).code, 0, worker.stderr);
     const digests = workers.map(({ lines }) => lines.find(({ msg }) => /has ended/.test(msg))!.digest);
     assert.equal(new Set(digests).size, 1);
-    await job.close();
   });
 
   it('says over HTTP that it lives, that it takes part, and what it counted', async () => {
     await lab.job({ rounds: ENDLESS });
-    const job = await TestJob.make(system, MAX_BYTES);
+    const job = await make();
     const worker = start(job.names.uid, 0);
     assert.equal(await worker.answers('/readyz', 200), 'stepping\n');
     assert.match(await worker.answers('/healthz', 200), /engine/);
@@ -69,12 +76,11 @@ describe('onebyte worker', { skip }, () => {
     assert.ok(value(text, 'onebyte_round_phase_seconds_count{phase="log"}') >= 100);
     assert.ok(value(text, 'onebyte_loss') > 0);
     assert.match(text, /^onebyte_worker_info\{run="lab",uid="[^"]+",worker="lab-p0-0",group="p0"\} 1$/m);
-    await job.close();
   });
 
   it('leaves when it is asked to with SIGTERM, which the log says, and exits 0', async () => {
     await lab.job({ rounds: ENDLESS });
-    const job = await TestJob.make(system, MAX_BYTES);
+    const job = await make();
     const [first, second] = [start(job.names.uid, 0), start(job.names.uid, 1)];
     await Promise.all([first.answers('/readyz', 200), second.answers('/readyz', 200)]);
     second.signal('SIGTERM');
@@ -83,7 +89,6 @@ describe('onebyte worker', { skip }, () => {
     while (value((await first.get('/metrics')).text, 'onebyte_members') !== 1);
     first.signal('SIGTERM');
     assert.deepEqual(await first.ended, { code: 0, signal: null });
-    await job.close();
   });
 
   it('exits 0 on SIGTERM also while it waits for its stream or its server', async () => {
@@ -103,7 +108,7 @@ describe('onebyte worker', { skip }, () => {
 
   it('is replaced after kill -9 while the others go on, and is the same worker again', async () => {
     await lab.job({ rounds: ENDLESS });
-    const job = await TestJob.make(system, MAX_BYTES);
+    const job = await make();
     const stays = start(job.names.uid, 0);
     const killed = start(job.names.uid, 1);
     await Promise.all([stays.answers('/readyz', 200), killed.answers('/readyz', 200)]);
@@ -113,12 +118,11 @@ describe('onebyte worker', { skip }, () => {
     await again.answers('/readyz', 200);
     assert.equal(value((await again.get('/metrics')).text, 'onebyte_divergences_total'), 0);
     assert.ok(value((await stays.get('/metrics')).text, 'onebyte_round') > before);
-    await job.close();
   });
 
   it('goes on after its server was killed and started again', async () => {
     await lab.job({ rounds: ENDLESS });
-    const job = await TestJob.make(system, MAX_BYTES);
+    const job = await make();
     const worker = start(job.names.uid, 0);
     await worker.answers('/readyz', 200);
     await system.kill();
@@ -128,6 +132,5 @@ describe('onebyte worker', { skip }, () => {
     await system.start();
     await worker.answers('/readyz', 200);
     assert.equal(value((await worker.get('/metrics')).text, 'onebyte_reconnects_total'), 1);
-    await job.close();
   });
 });

@@ -10,6 +10,7 @@ export function narrator(
   logger: Logger,
 ): (event: Event, effects: readonly Effect[], state: MachineState) => void {
   let joined = false;
+  let told = 0;
   return (event, effects, state) => {
     const { ledger, ballot, seq, target } = state;
     const isIn = ballot !== null && ballot.index >= 0;
@@ -29,8 +30,10 @@ export function narrator(
         event.record,
         `member ${event.record.member} disputes a record of ${event.record.proposer}`,
       );
-    if (event.type === 'entry' && event.record.kind === 'round' && isIn && ledger.round % EVERY === 0)
+    if (isIn && ledger.round >= told + EVERY) {
+      told = ledger.round;
       logger.info({ round: ledger.round, loss: ledger.loss, members: ledger.members.length }, 'round');
+    }
     for (const effect of effects) {
       if (effect.type === 'diverged')
         logger.error(
