@@ -1,5 +1,4 @@
 /** A worker of `onebyte run`: a child process that reaches the log and the bus through its parent. */
-import { randomBytes } from 'node:crypto';
 import { IpcBus } from './bus/ipc.ts';
 import type { EngineConfig, EngineFacts } from './engine/engine.ts';
 import { type Failure, failureOf } from './engine/protocol.ts';
@@ -9,6 +8,10 @@ import { IpcLog } from './log/ipc.ts';
 import { MemberDriver, type Outcome } from './round/driver.ts';
 
 export interface LocalWorker {
+  /** Its member's id: one worker's for the whole run, whichever process it is. 16 hex digits. */
+  readonly id: string;
+  /** Whether a process before this one had the id. */
+  readonly heir: boolean;
   readonly name: string;
   readonly group: string;
   readonly engine: EngineConfig;
@@ -48,12 +51,14 @@ async function main(): Promise<void> {
     else if (message.type === 'cancel') driver?.cancel();
   });
   try {
-    const { name, group, engine: config, expected } = await started.promise;
+    const { id, heir, name, group, engine: config, expected } = await started.promise;
     const engine = await ThreadedEngine.open(config);
     say({ plane: 'control', type: 'opened', facts: engine.facts });
-    const id = randomBytes(8).toString('hex');
     const ports = { log: new IpcLog(channel), bus: new IpcBus(channel, id), engine };
-    driver = new MemberDriver({ id, name, group, examples: engine.facts.rows.train }, ports, { expected });
+    driver = new MemberDriver({ id, name, group, examples: engine.facts.rows.train }, ports, {
+      expected,
+      heir,
+    });
     process.on('SIGTERM', () => driver?.leave());
     const outcome = await driver.done;
     await engine.close();

@@ -108,7 +108,7 @@ export class Children {
     const pause = past.unopened === 0 ? 0 : Math.min(FIRST_PAUSE * 2 ** past.unopened, LONGEST_PAUSE);
     const timer = setTimeout(() => {
       this.#pauses.delete(timer);
-      this.start(worker, past);
+      this.start({ ...worker, heir: true }, past);
     }, pause);
     this.#pauses.add(timer);
   }

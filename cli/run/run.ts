@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { availableParallelism, totalmem } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -9,8 +10,9 @@ import { modelOf, type Prepared, prepare } from '../../worker/engine/prepare.ts'
 import { OnebyteError } from '../../worker/errors.ts';
 import { sealRecord } from '../../worker/journal/envelope.ts';
 import { parseJob } from '../../worker/journal/job-text.ts';
-import { emptyLedger, type Ledger } from '../../worker/journal/ledger.ts';
+import { emptyLedger, type Ledger, type Member } from '../../worker/journal/ledger.ts';
 import type { GenesisRecord } from '../../worker/journal/record.ts';
+import type { LocalWorker } from '../../worker/local.ts';
 import { unreadable } from '../../worker/system-error.ts';
 import type { Base } from '../base.ts';
 import { mistakeLine } from '../validate.ts';
@@ -137,7 +139,8 @@ class LocalRun {
     try {
       if (recorder.ledger.end === null) {
         this.#view.observe({ type: 'phase', text: 'starting the workers' });
-        for (const member of this.#crew) children.start(this.#worker(member, prepared));
+        const { members } = recorder.ledger;
+        for (const member of this.#crew) children.start(this.#worker(member, prepared, members));
         await Promise.race([recorder.run(() => children.wireBytes), this.#failed.promise]);
         await children.stop(GOODBYE_MS);
       }
@@ -177,7 +180,13 @@ class LocalRun {
     return prepared;
   }
 
-  #worker({ name, group }: CrewMember, { genesis, modelDir }: Prepared) {
+  /** @param members those that the log says are in, whose processes are gone: their seats are taken over */
+  #worker(
+    { name, group }: CrewMember,
+    { genesis, modelDir }: Prepared,
+    members: readonly Member[],
+  ): LocalWorker {
+    const before = members.find((member) => member.name === name && member.group === group);
     const threads = Math.max(1, Math.floor(availableParallelism() / this.#crew.length));
     const engine = {
       genesis,
@@ -190,7 +199,8 @@ class LocalRun {
       // A quarter of the machine for all workers' caches together.
       memoryBudgetBytes: Math.floor(totalmem() / 4 / this.#crew.length),
     };
-    return { name, group, engine, expected: this.#crew.length };
+    const id = before?.id ?? randomBytes(8).toString('hex');
+    return { id, heir: before !== undefined, name, group, engine, expected: this.#crew.length };
   }
 
   #folder(): string {

@@ -122,7 +122,10 @@ export class Sandbox {
   readonly model: string;
   readonly sha256: string;
 
-  private constructor(dir: string, sha256: string) {
+  readonly #closing: (() => void)[];
+
+  private constructor(dir: string, sha256: string, closing: (() => void)[]) {
+    this.#closing = closing;
     this.dir = dir;
     this.model = join(dir, 'model');
     this.sha256 = sha256;
@@ -130,7 +133,11 @@ export class Sandbox {
 
   static async create(t: TestContext): Promise<Sandbox> {
     const dir = await mkdtemp(join(tmpdir(), 'onebyte-cli-'));
-    t.after(() => rm(dir, { recursive: true, force: true }));
+    const closing: (() => void)[] = [];
+    t.after(() => {
+      for (const close of closing) close();
+      return rm(dir, { recursive: true, force: true });
+    });
     const model = join(dir, 'model');
     await writeTinyFolder(model);
     for (const [name, count, seed] of [
@@ -140,7 +147,12 @@ export class Sandbox {
       ['calibration', 24, 4],
     ] as const)
       await writeFile(join(dir, `${name}.jsonl`), rows(count, seed));
-    return new Sandbox(dir, sha256(await readFile(join(model, 'model.safetensors'))));
+    return new Sandbox(dir, sha256(await readFile(join(model, 'model.safetensors'))), closing);
+  }
+
+  /** Before its folder is removed. */
+  onClose(close: () => void): void {
+    this.#closing.push(close);
   }
 
   path(...parts: string[]): string {
@@ -181,13 +193,21 @@ export class Sandbox {
   }
 
   start(args: readonly string[], env: Readonly<Record<string, string>> = {}): Running {
+    let over = false;
     const child = spawn(process.execPath, [MAIN, ...args], {
       cwd: this.dir,
       env: { ...process.env, ONEBYTE_CACHE: this.path('cache'), NO_COLOR: '1', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true,
     });
-    return new Running(child);
+    const running = new Running(child);
+    running.ended.then(() => {
+      over = true;
+    });
+    this.onClose(() => {
+      if (!over) process.kill(-running.pid, 'SIGKILL');
+    });
+    return running;
   }
 
   onebyte(...args: string[]): Promise<Ended> {

@@ -255,6 +255,16 @@ test('bytes for a member that never sent any are disputed too', () => {
   assert.equal(seat.appended?.kind, 'dispute');
 });
 
+test('an heir disputes no bytes of its first round, for which its predecessor may have spoken, and those of later ones', () => {
+  const ledger = atRound1(2);
+  const seat = Seat.at(0, ledger, { heir: true }).probed(5);
+  seat.follow(roundOf(ledger, { bytes: [Uint8Array.of(9, 9), Uint8Array.of(1)] }));
+  assert.equal(seat.appended, undefined);
+  seat.probed(5);
+  seat.follow(roundOf(seat.state.ledger, { bytes: [Uint8Array.of(9), Uint8Array.of(1)] }));
+  assert.equal(seat.appended?.kind, 'dispute');
+});
+
 test('the proposer puts the digest of the state into the rounds that the job checks', () => {
   const ledger = atRound1(1, { ...spec, checkpoint: { everyRounds: 1 } });
   const seat = Seat.at(0, ledger);

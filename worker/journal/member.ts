@@ -1,6 +1,6 @@
 import type { Join, RoundRecord } from './record.ts';
 
-/** A member with this many zero-byte rounds in a row is out; it may join again under a new id. */
+/** A member with this many zero-byte rounds in a row is out; it may join again. */
 export const MISSED_LIMIT = 4;
 export const MAX_MEMBERS = 4096;
 

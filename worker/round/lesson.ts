@@ -64,7 +64,8 @@ function learnRound(turn: Turn, before: Ledger, record: RoundRecord): void {
     state.evictions = 0;
     const { slot } = before.members[index]!;
     const said = state.sent.find((proposal) => proposal.tag === tag && proposal.slot === slot);
-    if (said === undefined || Buffer.compare(said.bytes, mine) !== 0)
+    const changed = said === undefined || Buffer.compare(said.bytes, mine) !== 0;
+    if (changed && tag !== state.inherited)
       dispute(
         turn,
         before,

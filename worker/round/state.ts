@@ -14,9 +14,16 @@ export interface MachineOptions {
   readonly grace: number;
   /** Longest wait to see a leave committed, in milliseconds. */
   readonly leaveWithin: number;
+  /** Whether an earlier process had this member's id, surely gone by now: it may have spoken for the open round. */
+  readonly heir: boolean;
 }
 
-export const DEFAULT_OPTIONS: MachineOptions = { expected: 1, grace: 10_000, leaveWithin: 10_000 };
+export const DEFAULT_OPTIONS: MachineOptions = {
+  expected: 1,
+  grace: 10_000,
+  leaveWithin: 10_000,
+  heir: false,
+};
 
 /** Somebody who asked to be let in, and when it last did. */
 export interface Joiner {
@@ -61,6 +68,8 @@ export interface MachineState {
   readonly previous: Previous | null;
   /** What this member said for recent rounds: it never says two different things for one. */
   readonly sent: readonly Proposal[];
+  /** An heir's first round, for which its predecessor may have spoken. */
+  readonly inherited: Tag | null;
   readonly early: readonly Early[];
   readonly pace: Pace;
   /** Of the stage that it was learnt in. */
@@ -113,6 +122,7 @@ export function initialState(self: Join, options: Partial<MachineOptions> = {}):
     ballot: null,
     previous: null,
     sent: [],
+    inherited: null,
     early: [],
     pace: STARTING_PACE,
     probes: null,

@@ -31,6 +31,7 @@ export function faceBallot(turn: Turn): void {
     closeBallot(turn);
     state.ballot = openBallot(ledger, state.self.id, turn.now);
     if (state.ballot.cold) state.pace = STARTING_PACE;
+    if (state.options.heir) state.inherited ??= state.ballot.tag;
     takeEarly(turn);
     if (state.ballot.kind === 'end') armAttempt(turn);
   } else if (ballot.members !== ledger.members) {
