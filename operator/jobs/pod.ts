@@ -132,7 +132,7 @@ export function workerPod(job: Job, identity: WorkerIdentity, settings: PodSetti
 export function exportPod(job: Job, settings: PodSettings, secret?: string): Pod {
   return podOf(job, settings, {
     name: exportName(job.metadata.name),
-    args: ['worker', '--export'],
+    args: ['export-run'],
     templates: job.spec.template ? [job.spec.template] : [],
     secret,
     group: '',
@@ -180,6 +180,8 @@ function defaults(job: Job, settings: PodSettings): PodSpec {
     ...(settings.imagePullPolicy && { imagePullPolicy: settings.imagePullPolicy }),
     // A person reads why a worker ended in its status; without a message the end of its log says it.
     terminationMessagePolicy: 'FallbackToLogsOnError',
+    // Relative paths of data begin here: mount data there, or say otherwise.
+    env: [{ name: 'ONEBYTE_FOLDER', value: PATHS.data }],
     securityContext: {
       allowPrivilegeEscalation: false,
       readOnlyRootFilesystem: true,
@@ -221,6 +223,7 @@ function ours(job: Job, settings: PodSettings, draft: Draft): PodSpec {
   const nats = sources.length > 0;
   const container: Container = {
     name: WORKER_CONTAINER,
+    command: ['onebyte'],
     args: [...draft.args],
     ports: [{ name: WORKER_PORT.name, containerPort: WORKER_PORT.number }],
     env: Object.entries(environment(job, settings, draft, nats)).map(([name, value]) => ({ name, value })),

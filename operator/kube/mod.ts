@@ -11,6 +11,7 @@ export { Elector, type Lead, LeadershipLost } from './lease.ts';
 export { KubeMetrics } from './metrics.ts';
 export * from './object.ts';
 export { WorkQueue } from './queue.ts';
-export { runOperator, stopSignal } from './runtime.ts';
+export { isOlder } from './reflector.ts';
+export { type Follower, runOperator, stopSignal } from './runtime.ts';
 export { everywhere, isInScope, parseScope, type Scope } from './scope.ts';
 export { type Handler, Store } from './store.ts';

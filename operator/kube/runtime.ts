@@ -14,7 +14,7 @@ export interface RuntimeOptions {
   readonly client: Client;
   readonly clock: Clock;
   readonly informers: readonly Follower[];
-  readonly controllers: readonly Controller[];
+  readonly controllers: readonly Pick<Controller, 'run'>[];
   /** Without one this process leads at once. */
   readonly elector?: Elector;
   readonly recorder?: Recorder;
