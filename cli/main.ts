@@ -8,6 +8,7 @@ import { describeJournal, journalJson } from './journal.ts';
 import { EXIT, errorLines, exitCodeOf } from './print.ts';
 import { replayCommand } from './replay-command.ts';
 import { runJob } from './run/run.ts';
+import { statusCommand } from './status-command.ts';
 import { validateFile } from './validate.ts';
 import { workerCommand } from './worker-command.ts';
 
@@ -106,6 +107,17 @@ export function program(): Command {
     .option('--model <dir>', 'folder of the base model (default: where the run had it, or the job says)')
     .action(async (run: string, options: { format: Format; out: string; model?: string }) => {
       for (const line of await exportRun(run, options)) out(line);
+    });
+
+  onebyte
+    .command('status')
+    .description('say how a run over NATS goes, from the last record of its log')
+    .argument('<job>', 'UID or name of the job, or the directory of its run')
+    .option('--nats <url>', 'server (default: ONEBYTE_NATS_URL; credentials from ONEBYTE_NATS_*)')
+    .option('--watch', 'show it live until the run ends')
+    .option('--json', 'print one JSON object')
+    .action(async (job: string, options: { nats?: string; watch?: boolean; json?: boolean }) => {
+      process.exitCode = await statusCommand(job, options, out);
     });
 
   onebyte

@@ -102,6 +102,7 @@ describe('the settings for NATS in the environment', () => {
     ['neither yes nor no', { url: 'nats://a', tlsFirst: 'yes' }, [/TLS_FIRST: has to be true or false/]],
     ['a prefix with a dot', { url: 'nats://a', prefix: 'a.b' }, [/PREFIX/]],
     ['a domain with a dot', { url: 'nats://a', domain: 'a.b' }, [/DOMAIN/]],
+    ['an inbox with a wildcard', { url: 'nats://a', inbox: '_INBOX.>' }, [/INBOX/]],
     [
       'several mistakes',
       { url: 'x', keyFile: absent, prefix: '*' },

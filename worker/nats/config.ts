@@ -21,6 +21,8 @@ export const NATS_VARIABLES = {
   keyFile: 'ONEBYTE_NATS_KEY_FILE',
   /** `true` where the server expects TLS before its first word. */
   tlsFirst: 'ONEBYTE_NATS_TLS_FIRST',
+  /** Where answers may come, by what the credentials allow; by default what `inboxPrefix` makes of job and worker. */
+  inbox: 'ONEBYTE_NATS_INBOX',
   /** A folder, such as a mounted Secret, with any of the files in NATS_FILES. */
   secret: 'ONEBYTE_NATS_SECRET',
 } as const;
@@ -70,6 +72,8 @@ export function natsSettings(env: Readonly<Record<string, string | undefined>>):
   if (webSockets > 0 && webSockets < servers.length) complain('url', 'mixes ws or wss with other protocols');
   const prefix = values.prefix ?? DEFAULT_PREFIX;
   if (!/^[A-Za-z0-9_-]{1,32}$/.test(prefix)) complain('prefix', 'has to be 1 to 32 letters, digits, - and _');
+  if (values.inbox !== undefined && !/^[^\s.*>]+(\.[^\s.*>]+)*$/.test(values.inbox))
+    complain('inbox', 'has to be a subject without wildcards, such as _INBOX.me');
   if (values.domain !== undefined && !/^[A-Za-z0-9_-]{1,64}$/.test(values.domain))
     complain('domain', 'has to be letters, digits, - and _');
   if (wrong.length > 0)
@@ -169,11 +173,12 @@ function configOf(values: Values, servers: readonly string[]): NatsConfig {
   const { user, password, passwordFile, token, tokenFile, nkeyFile, credentialsFile } = values;
   const { caFile, certFile, keyFile } = values;
   const first = values.tlsFirst === 'true';
+  const inboxPrefix = values.inbox;
   const secured = first || servers.some((server) => server.startsWith('tls:'));
   const tls = secured || (caFile ?? certFile ?? keyFile) !== undefined;
   return {
     servers,
-    ...given({ user, password, passwordFile, token, tokenFile, nkeyFile, credentialsFile }),
+    ...given({ user, password, passwordFile, token, tokenFile, nkeyFile, credentialsFile, inboxPrefix }),
     ...(tls
       ? { tls: { ...given({ caFile, certFile, keyFile }), ...(first ? { handshakeFirst: true } : {}) } }
       : {}),

@@ -35,7 +35,13 @@ interface StreamConfig {
 
 export interface StreamInfo {
   readonly config: Partial<StreamConfig>;
-  readonly state: { readonly messages: number; readonly bytes: number; readonly last_seq: number };
+  readonly state: {
+    readonly messages: number;
+    readonly bytes: number;
+    readonly last_seq: number;
+    /** When the last entry came, by the server's clock. */
+    readonly last_ts: string;
+  };
 }
 
 /** Nothing of ours needs a consumer; one is left for people who look at a log with other tools. */

@@ -120,7 +120,7 @@ export class WorkerService {
     const api: ApiOptions = nats.domain === undefined ? {} : { domain: nats.domain };
     this.#phase('connecting to NATS');
     const connection = await openNats(
-      { ...nats.config, name: worker, inboxPrefix: inboxPrefix(names.uid, worker, nats.prefix) },
+      { inboxPrefix: inboxPrefix(names.uid, worker, nats.prefix), ...nats.config, name: worker },
       {
         wait: this.#stop.signal,
         onFailure: (error) => this.#logger.warn({ code: error.code }, error.message),

@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { openNats } from '../../worker/nats/connect.ts';
+import { inboxPrefix, jobNames } from '../../worker/nats/names.ts';
+import { watcherPermissions } from '../../worker/nats/permissions.ts';
+import { createStream } from '../../worker/nats/stream.ts';
+import { TestJob } from '../nats/job.ts';
+import { NatsSystem } from '../nats/server.ts';
+import { Lab } from '../service/lab.ts';
+import { missing } from '../tools/tool.ts';
+
+const skip = await missing('nats-server');
+const MAIN = join(import.meta.dirname, '..', '..', 'cli', 'main.ts');
+const MAX_BYTES = 1 << 24;
+
+describe('onebyte status', { skip }, () => {
+  let system: NatsSystem;
+  let lab: Lab;
+  before(async () => {
+    [system, lab] = await Promise.all([NatsSystem.start(), Lab.make()]);
+  });
+  after(async () => {
+    await system.end();
+    await lab.remove();
+  });
+
+  function start(args: readonly string[], env: Record<string, string> = {}) {
+    const child = spawn(process.execPath, [MAIN, 'status', ...args], {
+      env: { PATH: process.env.PATH, NO_COLOR: '1', ...env },
+    });
+    let said = '';
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        said += text;
+      });
+    return new Promise<{ code: number | null; said: string }>((resolve) =>
+      child.once('close', (code) => resolve({ code, said })),
+    );
+  }
+  const status = (...args: string[]) => start(['--nats', system.url(), ...args]);
+
+  it('follows a run from its empty log to its end, by UID, by name and by directory', async () => {
+    await lab.job({ name: 'followed', rounds: 60 });
+    const job = await TestJob.make(system, MAX_BYTES);
+    const { uid } = job.names;
+    const empty = await status(uid);
+    assert.equal(empty.code, 0, empty.said);
+    assert.match(empty.said, /nothing is in the log yet/);
+    const watching = status(uid, '--watch');
+    const worker = lab.worker(system, uid, 0);
+    assert.equal((await worker.ended).code, 0, worker.stderr);
+    const { digest } = await worker.said(/has ended/);
+
+    const watched = await watching;
+    assert.equal(watched.code, 0, watched.said);
+    assert.match(watched.said, /lab-p0-0/);
+    await writeFile(lab.path('nats.json'), JSON.stringify({ uid, prefix: 'onebyte' }));
+    for (const name of [uid, 'followed', lab.folder]) {
+      const { code, said } = await status(name);
+      assert.equal(code, 0, said);
+      assert.match(said, new RegExp(`^run +${uid}$`, 'm'));
+      assert.match(said, /^state +ended, by rounds$/m);
+      assert.match(said, /^round +\d+ of 60, 100 %$/m);
+      assert.match(said, /^validation loss .* -> .*12 examples\)$/m);
+      assert.match(said, new RegExp(`^digest +${digest}$`, 'm'));
+    }
+    const json = JSON.parse((await status(uid, '--json')).said);
+    assert.equal(json.end.digest, digest);
+    assert.equal(json.progress.totals.rounds, 60);
+    await job.close();
+  });
+
+  it('is content with what a watcher may do', async () => {
+    const names = jobNames(lab.freshUid());
+    const users = [
+      { user: 'admin', password: 'admin' },
+      { user: 'w', password: 'w', permissions: watcherPermissions({ names }, 'w') },
+    ];
+    const guarded = await NatsSystem.start({ config: { authorization: { users } } });
+    const admin = await openNats({ servers: guarded.urls, user: 'admin', password: 'admin' });
+    await createStream(admin, names, { maxBytes: MAX_BYTES });
+    const env = {
+      ONEBYTE_NATS_USER: 'w',
+      ONEBYTE_NATS_PASSWORD: 'w',
+      ONEBYTE_NATS_INBOX: inboxPrefix(names.uid, 'w'),
+    };
+    const { code, said } = await start([names.uid, '--nats', guarded.url()], env);
+    assert.equal(code, 0, said);
+    const other = await start([lab.freshUid(), '--nats', guarded.url()], env);
+    assert.equal(other.code, 2);
+    assert.match(other.said, /^error NATS_DENIED/);
+    await admin.close();
+    await guarded.end();
+  });
+
+  it('says that there is no such run, and that there is no server', async () => {
+    const unknown = await status('nobody');
+    assert.equal(unknown.code, 1);
+    assert.match(
+      unknown.said,
+      /^error NATS_STREAM_MISSING: no run on this server has the UID or the name nobody/,
+    );
+    const nowhere = await start(['x', '--nats', 'nats://127.0.0.1:1']);
+    assert.equal(nowhere.code, 1);
+    assert.match(nowhere.said, /^error NATS_UNREACHABLE/);
+    const unset = await start(['x']);
+    assert.equal(unset.code, 2);
+    assert.match(unset.said, /^error NATS_CONFIG_INVALID[\s\S]*ONEBYTE_NATS_URL/);
+  });
+});
