@@ -48,6 +48,8 @@ export interface OperatorOptions {
   readonly mayWrite?: () => string | undefined;
   /** Told when the stores are filled and this process leads. */
   readonly onLeading?: () => void;
+  /** Told where health and metrics are served. */
+  readonly onServing?: (port: number) => void;
 }
 
 /** Event loop lag above which the process counts as hung. */
