@@ -57,7 +57,7 @@ export function errorLines(error: unknown, env: NodeJS.ProcessEnv = process.env)
   const lines = [`error ${code}: ${message}`];
   if (field !== undefined && !message.includes(field)) lines.push(`  field: ${field}`);
   if (cause instanceof Error && !message.includes(cause.message)) lines.push(`  cause: ${cause.message}`);
-  if (remedy !== undefined) lines.push(`  what to do: ${remedy}`);
+  lines.push(`  what to do: ${remedy ?? `docs/errors.md tells of ${code}`}`);
   if (env.ONEBYTE_DEBUG && stack !== undefined) lines.push(stack);
   return lines;
 }

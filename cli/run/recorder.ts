@@ -1,6 +1,7 @@
 import { JournalWriter } from '../../worker/journal/file.ts';
 import { follow } from '../../worker/journal/follow.ts';
-import { emptyLedger, type Ledger } from '../../worker/journal/ledger.ts';
+import { emptyLedger, type Ledger, payloadOf } from '../../worker/journal/ledger.ts';
+import type { JournalRecord, RoundRecord } from '../../worker/journal/record.ts';
 import type { Log } from '../../worker/log/log.ts';
 import { type Observed, observe } from '../../worker/round/observer.ts';
 import type { Observed as Seen } from '../view/events.ts';
@@ -23,6 +24,7 @@ export class Recorder {
   #ledger: Ledger = emptyLedger();
   #journal: JournalWriter;
   #metrics: MetricsWriter | null = null;
+  #idle = false;
   /** What was followed before: told to the view only in sum. */
   readonly #known: number;
 
@@ -61,8 +63,11 @@ export class Recorder {
       this.#view.observe({ type: 'totals', wireBytes: wireBytes(), journalBytes: this.#journal.bytes });
     const timer = setInterval(totals, TOTALS_MS);
     try {
-      for await (const step of observe(this.#log, this.#stop.signal))
-        if (step.seq > this.#known) for (const seen of this.#take(step)) this.#view.observe(seen);
+      for await (const step of observe(this.#log, this.#stop.signal)) {
+        if (step.seq <= this.#known) continue;
+        for (const seen of this.#take(step)) this.#view.observe(seen);
+        this.#watch(step.record);
+      }
     } finally {
       clearInterval(timer);
       totals();
@@ -73,6 +78,14 @@ export class Recorder {
     this.#stop.abort();
     this.#journal.close();
     await this.#metrics?.close();
+  }
+
+  /** Rounds in which every probe abstained go by without moving anything: people have to be told why. */
+  #watch(record: JournalRecord | null): void {
+    if (record?.kind !== 'round' || payloadOf(record) === 0) return;
+    const idle = record.bytes.every((bytes) => bytes.every((byte) => byte === 0));
+    if (idle && !this.#idle) this.#view.observe({ type: 'notice', level: 'warning', text: idleText(record) });
+    this.#idle = idle;
   }
 
   #take({ record, body, ledger }: Pick<Observed, 'record' | 'body' | 'ledger'>): Seen[] {
@@ -87,4 +100,8 @@ export class Recorder {
     this.observed.push(...seen);
     return seen;
   }
+}
+
+function idleText({ round }: RoundRecord): string {
+  return `round ${round}: no loss was a number, so no probe counts and nothing moves. A model with infinities in it, or too large a radius or learning rate, does that`;
 }

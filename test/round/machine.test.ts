@@ -262,7 +262,7 @@ test('an heir disputes no bytes of its first round, for which its predecessor ma
   assert.equal(seat.appended, undefined);
   seat.probed(5);
   seat.follow(roundOf(seat.state.ledger, { bytes: [Uint8Array.of(9), Uint8Array.of(1)] }));
-  assert.equal(seat.appended?.kind, 'dispute');
+  assert.equal(seat.of('append')[0]?.record.kind, 'dispute');
 });
 
 test('the proposer puts the digest of the state into the rounds that the job checks', () => {

@@ -27,7 +27,10 @@ export async function readArtifact(
   const bytes = await readFile(path);
   const found = createHash('sha256').update(bytes).digest('hex');
   if (found !== artifact.digest)
-    throw new OnebyteError('DIGEST_MISMATCH', `${path} has the digest ${found}`, { field: artifact.name });
+    throw new OnebyteError('DIGEST_MISMATCH', `${path} has the digest ${found}`, {
+      field: artifact.name,
+      remedy: "remove it, and copy it anew from the run's folder, artifacts/",
+    });
   return bytes;
 }
 

@@ -63,6 +63,8 @@ export const HEAD_BIAS = 1;
 const EXPECTED_RADII = 256;
 /** Room for growth of weights that start elsewhere. */
 const HEADROOM = 8;
+/** No trained model has larger weights; what is beyond has no grid. */
+const LARGEST_WEIGHT = 2 ** 100;
 
 interface Draft {
   readonly name: string;
@@ -72,7 +74,10 @@ interface Draft {
   radius: number;
 }
 
-/** @throws OnebyteError PLAN_INVALID, naming the field, for a plan that this model cannot carry out. */
+/**
+ * @throws OnebyteError PLAN_INVALID, naming the field, for a plan that this model cannot carry out; MODEL_FILE_INVALID
+ *   for a weight that is no number to train
+ */
 export function planEngine(job: JobSpec, model: Model): EnginePlan {
   const planner = new Planner(job, model);
   const stages = job.method.plan.map((stage, index) => planner.stage(stage, index));
@@ -107,7 +112,11 @@ function largestStart(model: Model, name: string, shape: readonly number[], star
   if (start === 'lora') return loraBound(shape);
   let largest = 0;
   for (const x of model.weights.get(name)!.data) largest = Math.max(largest, Math.abs(x));
-  return largest;
+  if (largest <= LARGEST_WEIGHT) return largest;
+  throw new OnebyteError('MODEL_FILE_INVALID', `a weight of ${name}, which is to be trained, is ${largest}`, {
+    field: name,
+    remedy: 'use a model whose weights are finite numbers, or leave this one out of the scope',
+  });
 }
 
 /** A starts uniform in +-1/sqrt(in), as Kaiming's rule with a = sqrt 5 gives it (Hu et al. 2021, PEFT). */

@@ -100,7 +100,9 @@ export class ThreadedEngine implements EnginePort {
   }
 
   #fail(why: string): void {
-    this.#dead ??= new OnebyteError('ENGINE_FAILED', `the engine stopped: ${why}`);
+    this.#dead ??= new OnebyteError('ENGINE_FAILED', `the engine stopped: ${why}`, {
+      remedy: 'if memory ran out, use a smaller batch or fewer tokens',
+    });
     for (const { reject } of this.#waiting.values()) reject(this.#dead);
     this.#waiting.clear();
   }

@@ -38,7 +38,10 @@ function mergedWeights({ model }: ModelFolder, { weights, adapters }: Trained): 
     const name = `${matrix}.weight`;
     const base = changed.get(name) ?? model.weights.get(name);
     if (base === undefined) {
-      throw new OnebyteError('MODEL_TENSOR_MISSING', `the model has no tensor ${name}`, { field: name });
+      throw new OnebyteError('MODEL_TENSOR_MISSING', `the model has no tensor ${name}`, {
+        field: name,
+        remedy: 'give the base model that the run began with',
+      });
     }
     changed.set(name, mergeLowRank(base, b, a, adapters!.alpha / adapters!.rank));
   }

@@ -28,6 +28,7 @@ const FAMILIES: ReadonlyMap<unknown, Open> = new Map([
 ]);
 
 const WEIGHTS = 'model.safetensors';
+const WHOLE = 'use the file that was published with the model';
 
 async function read(dir: string, file: string): Promise<Uint8Array> {
   try {
@@ -46,10 +47,17 @@ function parse(file: string, bytes: Uint8Array): Record<string, unknown> {
   try {
     value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (cause) {
-    throw new OnebyteError('MODEL_CONFIG_INVALID', `${file} is not JSON`, { field: file, cause });
+    throw new OnebyteError('MODEL_CONFIG_INVALID', `${file} is not JSON`, {
+      field: file,
+      cause,
+      remedy: WHOLE,
+    });
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new OnebyteError('MODEL_CONFIG_INVALID', `${file} is not a JSON object`, { field: file });
+    throw new OnebyteError('MODEL_CONFIG_INVALID', `${file} is not a JSON object`, {
+      field: file,
+      remedy: WHOLE,
+    });
   }
   return value as Record<string, unknown>;
 }
