@@ -128,6 +128,15 @@ export function program(): Command {
       process.exit(await workerCommand(process.env, onebyte.version() ?? ''));
     });
 
+  onebyte
+    .command('operator')
+    .description('look after the jobs of a Kubernetes cluster, as the environment says (docs/operator.md)')
+    .action(async () => {
+      // Loaded only here: a worker has no use for it, and it has none for the rest.
+      const { operatorCommand } = await import('./operator/command.ts');
+      process.exit(await operatorCommand(process.env, onebyte.version() ?? ''));
+    });
+
   return onebyte;
 }
 

@@ -105,7 +105,7 @@ export function placeOf(path: string): NatsPlace | null {
 }
 
 /** What the last record says; entries that are none of a run's are passed over. */
-async function lastRecord(log: NatsLog): Promise<Pick<RunStatus, 'progress' | 'end'>> {
+export async function lastRecord(log: NatsLog): Promise<Pick<RunStatus, 'progress' | 'end'>> {
   const last = await log.last();
   if (last === null) return { progress: null, end: null };
   const direct = recordIn(last);

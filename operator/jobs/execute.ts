@@ -32,7 +32,7 @@ import type { Action } from './plan.ts';
 import { exportName, exportPod, labelsOf, ownerOf, type PodSettings, secretName, workerPod } from './pod.ts';
 import type { LogPoller } from './poller.ts';
 import type { NewWorker } from './scale.ts';
-import { trimPod, type Worker } from './worker.ts';
+import { timeOf, trimPod, type Worker } from './worker.ts';
 
 export interface ExecutorOptions {
   /** Guarded: only a leader changes anything. */
@@ -330,6 +330,7 @@ export function logJobOf({ metadata, spec }: Job): LogJob {
     uid: metadata.uid!,
     namespace: metadata.namespace ?? 'default',
     name: metadata.name,
+    createdAt: Math.floor((timeOf(metadata.creationTimestamp) ?? 0) / 1_000),
     url: spec.nats?.url,
     replicas: spec.nats?.replicas ?? 1,
   };

@@ -5,6 +5,8 @@ export interface LogJob {
   readonly uid: string;
   readonly namespace: string;
   readonly name: string;
+  /** Seconds since 1970. */
+  readonly createdAt: number;
   /** Servers of `spec.nats.url`; undefined: those that the operator is set up with. */
   readonly url: string | undefined;
   /** Servers that hold a copy. */

@@ -54,6 +54,11 @@ export class JwtOperator {
     };
   }
 
+  /** Seed of the account's key. */
+  get accountSeed(): string {
+    return new TextDecoder().decode(this.#account.getSeed());
+  }
+
   /** The text of a credentials file. */
   credentials(name: string, permissions?: Permissions): string {
     const keys = createUser();
