@@ -1,12 +1,6 @@
-import { type ChildProcess, fork } from 'node:child_process';
-import { join } from 'node:path';
-import { BusHub } from '../../worker/bus/ipc.ts';
-import { errorOf } from '../../worker/engine/protocol.ts';
+import type { ChildProcess } from 'node:child_process';
 import { OnebyteError } from '../../worker/errors.ts';
-import { type FromWorker, isControl, type LocalWorker, type ToWorker } from '../../worker/local.ts';
-import { childChannel, type Traffic } from '../../worker/log/channel.ts';
-import { serveLog } from '../../worker/log/ipc.ts';
-import type { Log } from '../../worker/log/log.ts';
+import type { Hired } from './venue.ts';
 
 export interface ChildrenEvents {
   /** Rounds of the run so far: what tells a worker that dies now and then from one that nothing comes of. */
@@ -29,6 +23,26 @@ const NOBODY_LEFT = new OnebyteError('INTERRUPTED', 'every worker has left the r
   remedy: 'give the same command again to go on',
 });
 
+/** What a worker's process says. */
+export interface Said {
+  /** Its engine is open: what it holds. */
+  onOpened(rows: Readonly<Record<string, number>>, truncated: number): void;
+  /** It has left the run, or the run has ended. */
+  onDone(): void;
+  /** A mistake that another start would meet again. */
+  onFailed(error: OnebyteError): void;
+}
+
+/** How a worker's process is started. */
+export interface Launcher<W> {
+  /** @param heir whether a process of this worker was there before */
+  launch(worker: W, heir: boolean, said: Said): ChildProcess;
+  /** Bytes that went between the workers and the log and the bus, both directions. */
+  readonly wireBytes: number;
+  /** Whether workers that are dismissed are to tell the others; else it is as if they were killed. */
+  readonly polite: boolean;
+}
+
 /** What became of a worker's starts so far. */
 interface Past {
   /** Ends in a row in which the run had not moved. */
@@ -37,50 +51,43 @@ interface Past {
   readonly unopened: number;
 }
 
-/** The workers of a local run, as child processes that reach log and bus through this one. */
-export class Children {
-  readonly #log: Log;
-  readonly #hub = new BusHub();
+/** The workers of a run in child processes, each started again when it ends before the run does. */
+export class Children<W extends { readonly name: string }> implements Hired {
+  readonly #launcher: Launcher<W>;
   readonly #events: ChildrenEvents;
   readonly #running = new Map<string, ChildProcess>();
-  readonly #traffic: { readonly traffic: Traffic }[] = [];
   readonly #gone: Promise<void>[] = [];
   readonly #pauses = new Set<NodeJS.Timeout>();
   #stopping = false;
 
-  constructor(log: Log, events: ChildrenEvents) {
-    this.#log = log;
+  constructor(launcher: Launcher<W>, events: ChildrenEvents) {
+    this.#launcher = launcher;
     this.#events = events;
   }
 
-  start(worker: LocalWorker, past: Past = { fruitless: 0, unopened: 0 }): void {
+  get wireBytes(): number {
+    return this.#launcher.wireBytes;
+  }
+
+  start(worker: W, heir = false, past: Past = { fruitless: 0, unopened: 0 }): void {
     const rounds = this.#events.rounds();
-    const extension = import.meta.filename.endsWith('.ts') ? 'ts' : 'js';
-    const child = fork(join(import.meta.dirname, '..', '..', 'worker', `local.${extension}`), [], {
-      serialization: 'advanced',
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-    });
-    this.#running.set(worker.name, child);
-    const channel = childChannel(child);
-    const service = serveLog(this.#log, channel);
-    this.#traffic.push(service, this.#hub.attach(channel));
     let opened = false;
     let done = false;
-    channel.onMessage((message) => {
-      if (!isControl(message)) return;
-      const said = message as FromWorker;
-      if (said.type === 'opened') {
+    const child = this.#launcher.launch(worker, heir, {
+      onOpened: (rows, truncated) => {
         opened = true;
-        this.#events.onOpened(worker.name, said.facts.rows, said.facts.truncated);
-      } else if (said.type === 'outcome') done = true;
-      else {
+        this.#events.onOpened(worker.name, rows, truncated);
+      },
+      onDone: () => {
         done = true;
-        this.#fail(errorOf(said.failure));
-      }
+      },
+      onFailed: (error) => {
+        done = true;
+        this.#fail(error);
+      },
     });
-    send(child, { plane: 'control', type: 'start', worker });
+    this.#running.set(worker.name, child);
     const ended = endOf(child).then((why) => {
-      service.close();
       this.#running.delete(worker.name);
       const fruitless = this.#events.rounds() > rounds ? 0 : past.fruitless + 1;
       const unopened = opened ? 0 : past.unopened + 1;
@@ -96,7 +103,7 @@ export class Children {
     this.#events.onFailed(error);
   }
 
-  #again(worker: LocalWorker, past: Past, why: string): void {
+  #again(worker: W, past: Past, why: string): void {
     if (this.#stopping) return;
     if (past.fruitless >= MAX_FRUITLESS) {
       const message = `worker ${worker.name} ended ${past.fruitless} times in a row and the run did not move (${why})`;
@@ -108,19 +115,9 @@ export class Children {
     const pause = past.unopened === 0 ? 0 : Math.min(FIRST_PAUSE * 2 ** past.unopened, LONGEST_PAUSE);
     const timer = setTimeout(() => {
       this.#pauses.delete(timer);
-      this.start({ ...worker, heir: true }, past);
+      this.start(worker, true, past);
     }, pause);
     this.#pauses.add(timer);
-  }
-
-  /** Asks for the run to end as it stands. */
-  cancel(): void {
-    for (const child of this.#running.values()) send(child, { plane: 'control', type: 'cancel' });
-  }
-
-  /** Bytes that went through the channels to the workers, both directions, each message once for each channel. */
-  get wireBytes(): number {
-    return this.#traffic.reduce((sum, { traffic }) => sum + traffic.sent.bytes + traffic.received.bytes, 0);
   }
 
   /** Waits for all workers to end by themselves for `ms`, then ends them. */
@@ -129,6 +126,13 @@ export class Children {
     const timer = setTimeout(() => this.kill(), ms);
     await Promise.all(this.#gone);
     clearTimeout(timer);
+  }
+
+  async dismiss(ms: number): Promise<void> {
+    this.#halt();
+    if (!this.#launcher.polite) this.kill();
+    for (const child of this.#running.values()) child.kill('SIGTERM');
+    await this.stop(ms);
   }
 
   kill(): void {
@@ -152,8 +156,4 @@ function endOf(child: ChildProcess): Promise<string> {
       if (child.pid === undefined) resolve(message);
     });
   });
-}
-
-function send(child: ChildProcess, message: ToWorker): void {
-  if (child.connected) child.send(message, () => {});
 }
