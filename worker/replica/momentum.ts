@@ -1,7 +1,11 @@
 import { addDirection } from '../direction/rademacher.ts';
 import type { Contributions } from '../grid/contribution.ts';
 import { LIMIT_QUANTA, powerOfTwo, roundHalfEven } from '../grid/quantum.ts';
+import { State } from '../grid/state.ts';
 import type { TensorStore } from '../grid/store.ts';
+
+/** Adds sum_k c_k z_k of one tensor, in whole numbers, to its velocity. */
+type AddDirections = (velocity: Float64Array, update: Contributions, column: number) => void;
 
 /**
  * Heavy-ball momentum, v = beta v + update and theta += v, in whole quanta: the decay is rounded half to even on
@@ -13,8 +17,11 @@ export class Momentum {
   /** Velocity of each moving tensor, in quanta of the exponent beside it. */
   readonly #velocities = new Map<number, { exponent: number; values: Float64Array }>();
 
+  readonly #add: AddDirections;
+
   constructor(store: TensorStore) {
     this.#store = store;
+    this.#add = store instanceof State ? byKernels(store) : addPlainly;
   }
 
   /** @returns indices of the tensors that were coarsened */
@@ -22,11 +29,7 @@ export class Momentum {
     return update.tensors.filter((index, column) => {
       const velocity = this.#velocity(index);
       for (let i = 0; i < velocity.length; i++) velocity[i] = roundHalfEven(velocity[i]! * beta);
-      for (let row = 0; row < update.count; row++) {
-        const coefficient = update.coefficients[row * update.tensors.length + column]!;
-        if (coefficient !== 0)
-          addDirection(velocity, index, update.seeds.subarray(4 * row, 4 * row + 4), coefficient);
-      }
+      this.#add(velocity, update, column);
       return this.#move(index, velocity);
     });
   }
@@ -58,6 +61,38 @@ export class Momentum {
     this.#store.settle(index);
     return exponent !== before;
   }
+}
+
+/** The plain reference. */
+function addPlainly(velocity: Float64Array, update: Contributions, column: number): void {
+  const { seeds, tensors } = update;
+  coefficientsOf(update, column).forEach((coefficient, row) => {
+    if (coefficient !== 0)
+      addDirection(velocity, tensors[column]!, seeds.subarray(4 * row, 4 * row + 4), coefficient);
+  });
+}
+
+/** The state's kernels, over a second state whose quanta are 1: it takes as many directions in one pass. */
+function byKernels({ tensors }: State): AddDirections {
+  const sums = new State(tensors.map(({ name, shape }) => ({ name, shape, exponent: 0 })));
+  return (velocity, update, column) => {
+    const index = update.tensors[column]!;
+    const coefficients = coefficientsOf(update, column);
+    // Sums beyond would not be exact in 32-bit floats.
+    if (coefficients.reduce((sum, c) => sum + Math.abs(c), 0) > LIMIT_QUANTA) {
+      addPlainly(velocity, update, column);
+      return;
+    }
+    const view = sums.view(index);
+    view.fill(0);
+    sums.settle(index);
+    sums.add({ count: update.count, seeds: update.seeds, tensors: [index], coefficients });
+    for (let i = 0; i < view.length; i++) velocity[i]! += view[i]!;
+  };
+}
+
+function coefficientsOf({ count, tensors, coefficients }: Contributions, column: number): Int32Array {
+  return Int32Array.from({ length: count }, (_, row) => coefficients[row * tensors.length + column]!);
 }
 
 function halve(values: Float64Array): void {

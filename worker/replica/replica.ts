@@ -1,7 +1,7 @@
 import { OnebyteError } from '../errors.ts';
 import type { Contributions } from '../grid/contribution.ts';
-import { mergeProduct, type Product, productMax } from '../grid/doubles.ts';
-import { EXACT_QUANTA, powerOfTwo, roundCoefficient, roundingWords } from '../grid/quantum.ts';
+import { mergeProduct, type Product, productFits } from '../grid/doubles.ts';
+import { powerOfTwo, roundCoefficient, roundingWords } from '../grid/quantum.ts';
 import type { TensorStore } from '../grid/store.ts';
 import { advance, currentStage, emptyLedger, type Ledger, stageOf } from '../journal/ledger.ts';
 import type { Digest, JournalRecord, RoundRecord } from '../journal/record.ts';
@@ -190,7 +190,7 @@ export class Replica {
       rank,
       in: inputs,
     });
-    while (productMax(product()) > EXACT_QUANTA) store.coarsen(weight);
+    while (!productFits(product())) store.coarsen(weight);
     mergeProduct(product());
     store.settle(weight);
     store.view(left).fill(0);
