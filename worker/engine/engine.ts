@@ -14,7 +14,7 @@ import { type Examples, NO_EXAMPLES, prepareExamples } from '../task/examples.ts
 import { Sampler } from '../task/sampler.ts';
 import { readArtifact } from './artifact.ts';
 import { decodeBasis } from './basis-file.ts';
-import type { Evaluator } from './evaluator.ts';
+import { type Aborted, check, type Evaluator } from './evaluator.ts';
 import { createEvaluator, scratchBytes } from './evaluators/create.ts';
 import { checkGenesis, openReplica } from './open.ts';
 
@@ -127,8 +127,9 @@ export class Engine {
     return this.#replica.digest();
   }
 
-  /** Bytes of this worker's probes of the round that the replica is at. */
-  async probe({ round, slot, count }: ProbeRequest): Promise<Probed> {
+  /** Bytes of this worker's probes of the round that the replica is at. @throws Abandoned */
+  async probe({ round, slot, count }: ProbeRequest, aborted?: Aborted): Promise<Probed> {
+    check(aborted);
     const { ledger } = this.#replica;
     if (round !== ledger.round)
       throw new OnebyteError('INTERNAL', `asked for round ${round} at round ${ledger.round}`);
@@ -138,11 +139,14 @@ export class Engine {
     const { values, lossSum, lossCount } = await this.#evaluator.probe(
       this.#replica.seeds(slot, count),
       rows,
+      aborted,
     );
     return { bytes: encodeAll(codec, values), lossSum, lossCount };
   }
 
-  async evaluate({ splits, shard }: EvaluateRequest): Promise<Sums[]> {
+  /** @throws Abandoned */
+  async evaluate({ splits, shard }: EvaluateRequest, aborted?: Aborted): Promise<Sums[]> {
+    check(aborted);
     await this.#enter();
     const sums: Sums[] = [];
     for (const split of splits) {
@@ -150,7 +154,7 @@ export class Engine {
         this.facts.rows[split],
         split === 'test' ? { ...shard, cap: Number.POSITIVE_INFINITY } : shard,
       );
-      if (rows.length > 0) sums.push(await this.#evaluator.evaluate(split, rows));
+      if (rows.length > 0) sums.push(await this.#evaluator.evaluate(split, rows, aborted));
     }
     return sums;
   }

@@ -15,6 +15,19 @@ export interface ProbeResult {
 
 export type Sums = Omit<Evaluation, 'slot'>;
 
+/** Says whether nobody wants the result any more; asked before each call of the runtime. */
+export type Aborted = () => boolean;
+
+/** What `probe` and `evaluate` throw when they were abandoned; the state is as it was. */
+export class Abandoned extends Error {
+  override readonly name = 'Abandoned';
+}
+
+/** @throws Abandoned */
+export function check(aborted: Aborted | undefined): void {
+  if (aborted?.() === true) throw new Abandoned();
+}
+
 /**
  * Forward passes at, and around, the state of one replica. Lives in the engine's thread beside the state, reads it,
  * and leaves it bit for bit as it was.
@@ -29,12 +42,13 @@ export interface Evaluator {
   /**
    * Evaluates `seeds.length / 4` probes over one batch of rows of this worker's training data.
    * @param seeds four 32-bit words for each probe (`worker/direction/seed.ts`)
+   * @throws Abandoned
    */
-  probe(seeds: Uint32Array, rows: Int32Array): Promise<ProbeResult>;
+  probe(seeds: Uint32Array, rows: Int32Array, aborted?: Aborted): Promise<ProbeResult>;
   /** Computes what is frozen for training rows that the stage will draw, so that its rounds take what rounds take. */
   warm(rows: Int32Array): Promise<void>;
-  /** Sums over the given rows of one split at the current state. */
-  evaluate(split: Evaluation['split'], rows: Int32Array): Promise<Sums>;
+  /** Sums over the given rows of one split at the current state. @throws Abandoned */
+  evaluate(split: Evaluation['split'], rows: Int32Array, aborted?: Aborted): Promise<Sums>;
   /** Rows held of each split. */
   readonly rows: Readonly<Record<Evaluation['split'], number>>;
   close(): Promise<void>;

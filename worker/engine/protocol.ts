@@ -17,6 +17,8 @@ export interface Call {
   readonly id: number;
   readonly method: Method;
   readonly args: readonly unknown[];
+  /** Of `probe` and `evaluate`, in shared memory: not 0 once nobody wants the result. The value is then null. */
+  readonly abandoned?: Int32Array;
 }
 
 /** An error as it crosses threads; a structured clone would lose its fields. */

@@ -61,16 +61,14 @@ export class ThreadedEngine implements EnginePort {
   }
 
   async probe({ round, slot, count, roundChain }: ProbeRequest, signal: AbortSignal): Promise<Probed | null> {
-    const result = await this.#call('probe', { round, slot, count, roundChain });
-    return signal.aborted ? null : (result as Probed);
+    return (await this.#work('probe', { round, slot, count, roundChain }, signal)) as Probed | null;
   }
 
   async evaluate(
     { round, splits, shard }: EvaluateRequest,
     signal: AbortSignal,
   ): Promise<readonly Sums[] | null> {
-    const result = await this.#call('evaluate', { round, splits, shard });
-    return signal.aborted ? null : (result as Sums[]);
+    return (await this.#work('evaluate', { round, splits, shard }, signal)) as Sums[] | null;
   }
 
   async digest(): Promise<string> {
@@ -82,12 +80,30 @@ export class ThreadedEngine implements EnginePort {
     await this.#thread.terminate();
   }
 
+  /** A call that ends early, between two calls of the runtime, once `signal` says that nobody wants its result. */
+  async #work(method: Method, request: unknown, signal: AbortSignal): Promise<unknown> {
+    if (signal.aborted) return null;
+    const abandoned = new Int32Array(new SharedArrayBuffer(4));
+    const abandon = () => Atomics.store(abandoned, 0, 1);
+    signal.addEventListener('abort', abandon, { once: true });
+    try {
+      const result = await this.#send({ method, args: [request], abandoned });
+      return signal.aborted ? null : result;
+    } finally {
+      signal.removeEventListener('abort', abandon);
+    }
+  }
+
   #call(method: Method, ...args: readonly unknown[]): Promise<unknown> {
+    return this.#send({ method, args });
+  }
+
+  #send(call: Omit<Call, 'id'>): Promise<unknown> {
     if (this.#dead !== null) return Promise.reject(this.#dead);
     const id = this.#next++;
     const waiting = Promise.withResolvers<unknown>();
     this.#waiting.set(id, waiting);
-    this.#thread.postMessage({ id, method, args } satisfies Call);
+    this.#thread.postMessage({ id, ...call } satisfies Call);
     return waiting.promise;
   }
 

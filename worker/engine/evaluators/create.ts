@@ -5,7 +5,7 @@ import { forwardsOf } from '../../journal/plan.ts';
 import type { ModelFolder } from '../../model/folder.ts';
 import type { Examples } from '../../task/examples.ts';
 import type { Basis } from '../basis.ts';
-import type { Evaluator, ProbeResult, Sums } from '../evaluator.ts';
+import type { Aborted, Evaluator, ProbeResult, Sums } from '../evaluator.ts';
 import type { EnginePlan } from '../plan.ts';
 import { oneSided, twoSided } from './estimate.ts';
 import type { Chunking, Point, Runner } from './runner.ts';
@@ -72,7 +72,7 @@ class StageEvaluator implements Evaluator {
     });
   }
 
-  probe(seeds: Uint32Array, rows: Int32Array): Promise<ProbeResult> {
+  probe(seeds: Uint32Array, rows: Int32Array, aborted?: Aborted): Promise<ProbeResult> {
     return this.#alone(async () => {
       const start = performance.now();
       const runner = this.#entered();
@@ -85,7 +85,7 @@ class StageEvaluator implements Evaluator {
         return sides === 2 ? [plus, { seed, sign: -1 } as const] : [plus];
       });
       if (sides === 1) points.unshift({ seed: new Uint32Array(4), sign: 0 });
-      const sums = await runner.losses(points, rows);
+      const sums = await runner.losses(points, rows, aborted);
       const estimate =
         sides === 2
           ? twoSided(every(sums, 0), every(sums, 1), rows.length, radius)
@@ -101,8 +101,8 @@ class StageEvaluator implements Evaluator {
     });
   }
 
-  evaluate(split: Split, rows: Int32Array): Promise<Sums> {
-    return this.#alone(() => this.#entered().evaluate(split, rows));
+  evaluate(split: Split, rows: Int32Array, aborted?: Aborted): Promise<Sums> {
+    return this.#alone(() => this.#entered().evaluate(split, rows, aborted));
   }
 
   close(): Promise<void> {

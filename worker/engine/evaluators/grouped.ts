@@ -2,7 +2,7 @@ import type { PlacedTensor } from '../../grid/layout.ts';
 import type { State } from '../../grid/state.ts';
 import { chunksByLength } from '../../task/batch.ts';
 import type { Examples } from '../../task/examples.ts';
-import type { Sums } from '../evaluator.ts';
+import { type Aborted, check, type Sums } from '../evaluator.ts';
 import { radiusQuanta } from './estimate.ts';
 import type { Chunking, Point, Runner } from './runner.ts';
 import type { Feed, Session } from './session.ts';
@@ -46,15 +46,17 @@ export class GroupedRunner implements Runner {
     });
   }
 
-  async losses(points: readonly Point[], rows: Int32Array): Promise<Float64Array> {
+  async losses(points: readonly Point[], rows: Int32Array, aborted?: Aborted): Promise<Float64Array> {
     const { session, source, examples, chunking } = this.#options;
     const sums = new Float64Array(points.length);
     for (const chunk of chunksByLength(examples.train, rows, chunking.rows)) {
+      check(aborted);
       const feeds = await source.feeds(
         'train',
         chunk.map((position) => rows[position]!),
       );
       for (const { from, to } of blocks(points.length, this.#groups(chunk.length))) {
+        check(aborted);
         const { loss } = await session.run({ ...feeds, ...this.#perturbed(points.slice(from, to)) });
         addRows(sums.subarray(from, to), loss!, chunk.length);
       }
@@ -62,10 +64,11 @@ export class GroupedRunner implements Runner {
     return sums;
   }
 
-  async evaluate(split: Split, rows: Int32Array): Promise<Sums> {
+  async evaluate(split: Split, rows: Int32Array, aborted?: Aborted): Promise<Sums> {
     const { session, source, examples, chunking } = this.#options;
     const sums = new Float64Array(2);
     for (const chunk of chunksByLength(examples[split], rows, chunking.examples)) {
+      check(aborted);
       const feeds = await source.feeds(
         split,
         chunk.map((position) => rows[position]!),

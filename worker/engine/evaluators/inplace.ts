@@ -1,7 +1,7 @@
 import type { State } from '../../grid/state.ts';
 import { chunksByLength } from '../../task/batch.ts';
 import type { Examples } from '../../task/examples.ts';
-import type { Sums } from '../evaluator.ts';
+import { type Aborted, check, type Sums } from '../evaluator.ts';
 import { radiusQuanta } from './estimate.ts';
 import { addRows } from './grouped.ts';
 import type { Chunking, Point, Runner } from './runner.ts';
@@ -38,10 +38,11 @@ export class InPlaceRunner implements Runner {
     );
   }
 
-  async losses(points: readonly Point[], rows: Int32Array): Promise<Float64Array> {
+  async losses(points: readonly Point[], rows: Int32Array, aborted?: Aborted): Promise<Float64Array> {
     const { session, source, examples, chunking } = this.#options;
     const chunks: { rows: number; feeds: Record<string, Feed> }[] = [];
     for (const chunk of chunksByLength(examples.train, rows, chunking.examples)) {
+      check(aborted);
       const feeds = await source.feeds(
         'train',
         chunk.map((position) => rows[position]!),
@@ -54,6 +55,7 @@ export class InPlaceRunner implements Runner {
       for (const [i, point] of points.entries()) {
         walk.to(point);
         for (const chunk of chunks) {
+          check(aborted);
           const { loss } = await session.run(chunk.feeds);
           addRows(sums.subarray(i, i + 1), loss!, chunk.rows);
         }
@@ -64,10 +66,11 @@ export class InPlaceRunner implements Runner {
     return sums;
   }
 
-  async evaluate(split: Split, rows: Int32Array): Promise<Sums> {
+  async evaluate(split: Split, rows: Int32Array, aborted?: Aborted): Promise<Sums> {
     const { session, source, examples, chunking } = this.#options;
     const sums = new Float64Array(2);
     for (const chunk of chunksByLength(examples[split], rows, chunking.examples)) {
+      check(aborted);
       const feeds = await source.feeds(
         split,
         chunk.map((position) => rows[position]!),

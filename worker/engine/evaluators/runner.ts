@@ -1,4 +1,4 @@
-import type { Sums } from '../evaluator.ts';
+import type { Aborted, Sums } from '../evaluator.ts';
 import type { Split } from './source.ts';
 
 /** A point around the state: theta + sign * radius * z(seed). Sign 0 is the state itself. */
@@ -12,11 +12,11 @@ export interface Point {
 export interface Runner {
   /**
    * Sums of per-example losses over training rows, at each point.
-   * @throws OnebyteError ENGINE_FAILED
+   * @throws OnebyteError ENGINE_FAILED; Abandoned
    */
-  losses(points: readonly Point[], rows: Int32Array): Promise<Float64Array>;
+  losses(points: readonly Point[], rows: Int32Array, aborted?: Aborted): Promise<Float64Array>;
   /** At the state itself. */
-  evaluate(split: Split, rows: Int32Array): Promise<Sums>;
+  evaluate(split: Split, rows: Int32Array, aborted?: Aborted): Promise<Sums>;
   /** Closes its session, not its source of rows. */
   close(): Promise<void>;
 }
