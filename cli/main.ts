@@ -49,12 +49,16 @@ export function program(): Command {
     .command('run')
     .description('run a job on this machine')
     .argument('<job>', 'job file (YAML)')
+    .option('--nats <url>', 'keep log and bus on this NATS server (credentials from ONEBYTE_NATS_*)')
     .option('--workers <n>', 'workers, dealt out over the sources of data', positive)
     .option('--out <dir>', 'directory of the run (default: runs/NAME, or the next one that is free)')
     .option('--set <path=value>', 'change a field of the job, such as spec.seed=3', collect, [])
     .option('--json', 'print the result as the last line, progress goes to stderr')
     .action(
-      async (file: string, options: { workers?: number; out?: string; set: string[]; json?: boolean }) => {
+      async (
+        file: string,
+        options: { nats?: string; workers?: number; out?: string; set: string[]; json?: boolean },
+      ) => {
         const finished = await runJob({
           ...options,
           file,

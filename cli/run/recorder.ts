@@ -26,7 +26,7 @@ export class Recorder {
   #metrics: MetricsWriter | null = null;
   #idle = false;
   /** What was followed before: told to the view only in sum. */
-  readonly #known: number;
+  #known: number;
 
   private constructor(directory: RunDirectory, log: Log, view: View, known: number) {
     this.#directory = directory;
@@ -64,7 +64,8 @@ export class Recorder {
     const timer = setInterval(totals, TOTALS_MS);
     try {
       for await (const step of observe(this.#log, this.#stop.signal)) {
-        if (step.seq <= this.#known) continue;
+        if (step.record === null) await this.#back(step.seq);
+        if (step.seq <= this.#known || step.record === null) continue;
         for (const seen of this.#take(step)) this.#view.observe(seen);
         this.#watch(step.record);
       }
@@ -78,6 +79,22 @@ export class Recorder {
     this.#stop.abort();
     this.#journal.close();
     await this.#metrics?.close();
+  }
+
+  /** The log lost its tail: writes anew what it still holds. */
+  async #back(seq: number): Promise<void> {
+    this.#view.observe({ type: 'notice', level: 'warning', text: 'the log lost its last records' });
+    this.#known = Math.min(this.#known, seq);
+    this.#journal.close();
+    this.#journal = JournalWriter.create(this.#directory.journal);
+    await this.#metrics?.close();
+    this.#metrics = null;
+    this.observed.length = 0;
+    this.#ledger = emptyLedger();
+    for await (const entry of this.#log.read(1, seq)) {
+      const followed = follow(this.#ledger, entry);
+      if (!('ignored' in followed)) this.#take(followed);
+    }
   }
 
   /** Rounds in which every probe abstained go by without moving anything: people have to be told why. */

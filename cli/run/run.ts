@@ -14,6 +14,7 @@ import { capabilities, createView, type View } from '../view/live.ts';
 import { planOf } from '../view/plan.ts';
 import { crewOf } from './crew.ts';
 import { EmbeddedVenue } from './embedded-venue.ts';
+import { NatsVenue } from './nats-venue.ts';
 import { Recorder } from './recorder.ts';
 import { type Finished, finishRun } from './results.ts';
 import type { Assignment, Hired, Venue } from './venue.ts';
@@ -22,6 +23,8 @@ export interface RunOptions {
   readonly file: string;
   readonly workers?: number;
   readonly out?: string;
+  /** Servers whose log and bus are used in place of this process'. */
+  readonly nats?: string;
   readonly set: readonly string[];
   /** Progress goes to this stream. */
   readonly stream: NodeJS.WriteStream;
@@ -43,7 +46,10 @@ export async function runJob(options: RunOptions): Promise<Finished> {
     crew: crewOf(job.spec, options.workers),
     folder: resolve(dirname(options.file)),
   };
-  const venue = await EmbeddedVenue.open(job.metadata.name, canonical, options.out);
+  const venue: Venue =
+    options.nats === undefined
+      ? await EmbeddedVenue.open(job.metadata.name, canonical, options.out)
+      : await NatsVenue.open(assignment, { out: options.out, url: options.nats, env: process.env });
   const { job: spec } = parseJob(canonical);
   const view = createView({
     stream: options.stream,

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { Logger } from 'pino';
 import { NatsBus } from '../bus/nats.ts';
+import type { EngineFacts } from '../engine/engine.ts';
 import { modelOf, prepareApart } from '../engine/prepare.ts';
 import { ThreadedEngine } from '../engine/threaded.ts';
 import { OnebyteError } from '../errors.ts';
@@ -14,7 +15,7 @@ import { Metrics } from '../metrics/registry.ts';
 import type { ApiOptions } from '../nats/api.ts';
 import { openNats } from '../nats/connect.ts';
 import { connectionError } from '../nats/failure.ts';
-import { Link } from '../nats/link.ts';
+import { Link, type SocketBytes } from '../nats/link.ts';
 import { inboxPrefix, type JobNames, jobNames, memberId } from '../nats/names.ts';
 import { waitForStream } from '../nats/stream.ts';
 import { MemberDriver, type MemberPorts, type Outcome } from '../round/driver.ts';
@@ -31,6 +32,7 @@ export interface ServiceOptions {
   readonly logger: Logger;
   /** Of the program, for `onebyte_build_info`. */
   readonly version: string;
+  readonly onOpened?: (facts: EngineFacts) => void;
 }
 
 /** How a worker's life ended. `stopped`: it was asked to go before it had joined. */
@@ -45,6 +47,7 @@ export class WorkerService {
   readonly #settings: ServiceSettings;
   readonly #logger: Logger;
   readonly #version: string;
+  readonly #onOpened: (facts: EngineFacts) => void;
   readonly #stop = new AbortController();
   #starting: string | null = 'starting';
   #driver: MemberDriver | null = null;
@@ -52,15 +55,21 @@ export class WorkerService {
   #link: Link | null = null;
   #server: HealthServer | null = null;
 
-  constructor({ settings, logger, version }: ServiceOptions) {
+  constructor({ settings, logger, version, onOpened }: ServiceOptions) {
     this.#settings = settings;
     this.#logger = logger;
     this.#version = version;
+    this.#onOpened = onOpened ?? (() => {});
   }
 
   /** Where health and metrics are served; null before that. */
   get port(): number | null {
     return this.#server?.port ?? null;
+  }
+
+  /** Bytes on its socket so far. */
+  get bytes(): SocketBytes {
+    return this.#link?.bytes ?? { sent: 0, received: 0 };
   }
 
   /** Asks the worker to leave the run; `run` then ends within the time that the settings allow. */
@@ -132,6 +141,7 @@ export class WorkerService {
     await waitForStream(connection, names, this.#stop.signal, api);
     const log = new NatsLog(connection, names, api);
     const { genesis, engine } = await this.#open(log, assignment);
+    this.#onOpened(engine.facts);
     const id = memberId(worker, randomBytes(4));
     const bus = new NatsBus(connection, names, id, (error) => this.#driver?.abort(error));
     await bus.ready();
