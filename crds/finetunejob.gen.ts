@@ -243,17 +243,17 @@ export interface FineTuneJob {
            */
           radius?: number;
           /**
-           * Probes of one worker in one round.
+           * Probes of one worker in one round; the bound left out is method.estimator's.
            */
           probes?: {
             /**
              * Fewest probes that a slow worker evaluates in a round.
              */
-            min: number;
+            min?: number;
             /**
              * Most probes that a fast worker evaluates in a round.
              */
-            max: number;
+            max?: number;
           };
           /**
            * Examples of one probe's batch; all probes of a worker's round share it.

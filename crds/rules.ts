@@ -58,6 +58,13 @@ export const RULES: Readonly<Record<string, Twin>> = {
 
   'method-fixed': fixed,
   'seed-draw': twin((method: Spec['method']) => method.seedDraw === 'uniform' || method.seedPool > 0),
+  'stage-probes-merged': twin((method: Spec['method']) =>
+    method.plan.every(({ estimator }) => {
+      const { min, max } = estimator?.probes ?? {};
+      if ((min === undefined) === (max === undefined)) return true;
+      return (min ?? method.estimator.probes.min) <= (max ?? method.estimator.probes.max);
+    }),
+  ),
   'epochs-in-rounds': twin(
     (stage: Stage) => stage.scope.type !== 'subspace' || stage.scope.epochs <= stage.rounds,
   ),
@@ -74,6 +81,9 @@ export const RULES: Readonly<Record<string, Twin>> = {
     }),
   ),
   'probes-min-max': ordered,
+  'stage-probes-min-max': twin(
+    ({ min, max }: { min?: number; max?: number }) => min === undefined || max === undefined || min <= max,
+  ),
   positive: twin((value: number) => value > 0),
 
   'stop-fixed': fixed,

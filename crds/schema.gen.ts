@@ -476,6 +476,12 @@ export const SCHEMA: Schema = {
        "fieldPath": ".seedDraw",
        "message": "seedDraw: differentiated draws from a pool of seeds: set seedPool above 0",
        "id": "seed-draw"
+      },
+      {
+       "rule": "self.plan.all(s, !has(s.estimator) || !has(s.estimator.probes) || (has(s.estimator.probes.min) == has(s.estimator.probes.max)) || (has(s.estimator.probes.min) ? s.estimator.probes.min <= self.estimator.probes.max : self.estimator.probes.min <= s.estimator.probes.max))",
+       "fieldPath": ".plan",
+       "message": "a stage's probes.min is above its probes.max, one of which is method.estimator's: give both",
+       "id": "stage-probes-merged"
       }
      ],
      "properties": {
@@ -721,17 +727,13 @@ export const SCHEMA: Schema = {
            },
            "probes": {
             "type": "object",
-            "required": [
-             "min",
-             "max"
-            ],
-            "description": "Probes of one worker in one round.",
+            "description": "Probes of one worker in one round; the bound left out is method.estimator's.",
             "x-kubernetes-validations": [
              {
-              "rule": "self.min <= self.max",
+              "rule": "!has(self.min) || !has(self.max) || self.min <= self.max",
               "fieldPath": ".min",
               "message": "probes.min must not be above probes.max",
-              "id": "probes-min-max"
+              "id": "stage-probes-min-max"
              }
             ],
             "properties": {

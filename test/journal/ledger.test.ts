@@ -316,6 +316,15 @@ describe('the plan', () => {
     assert.deepEqual(rule, { ...job.method.rule, momentum: 0.5 });
   });
 
+  it('lets a stage change one bound of the probes and leaves the other as it is', () => {
+    const job = jobSpec({ probes: 8 });
+    const probesOf = (probes: { min?: number; max?: number }) =>
+      effective(job, { ...job.method.plan[0]!, estimator: { probes } }).estimator.probes;
+    assert.deepEqual(probesOf({ max: 3 }), { min: 1, max: 3 });
+    assert.deepEqual(probesOf({ min: 2 }), { min: 2, max: 8 });
+    assert.deepEqual(probesOf({}), { min: 1, max: 8 });
+  });
+
   it('covers every round by exactly one stage', () => {
     fc.assert(
       fc.property(fc.array(fc.nat(4), { minLength: 1, maxLength: 5 }), (rounds) => {

@@ -37,7 +37,8 @@ function checkSpec(spec: Record<string, unknown>): void {
     check(typeof target.value === 'number', 'spec.stop.target.value', 'is not a number');
   }
   whole(fields(spec.evaluation, 'spec.evaluation').everyRounds, 'everyRounds', 0, MAX_ROUNDS);
-  checkEstimator(fields(method.estimator, 'spec.method.estimator'), 'spec.method.estimator');
+  const common = fields(method.estimator, 'spec.method.estimator');
+  checkEstimator(common, 'spec.method.estimator');
   fields(method.rule, 'spec.method.rule');
   const plan = method.plan;
   check(Array.isArray(plan) && plan.length > 0, 'spec.method.plan', 'is not a list of stages');
@@ -46,7 +47,9 @@ function checkSpec(spec: Record<string, unknown>): void {
     const stage = fields(item, path);
     whole(stage.rounds, `${path}.rounds`, 0, MAX_ROUNDS);
     const changes = stage.estimator === undefined ? {} : fields(stage.estimator, `${path}.estimator`);
-    checkEstimator({ ...(method.estimator as object), ...changes }, `${path}.estimator`);
+    const probes = changes.probes === undefined ? {} : fields(changes.probes, `${path}.estimator.probes`);
+    const merged = { ...fields(common.probes, 'spec.method.estimator.probes'), ...probes };
+    checkEstimator({ ...common, ...changes, probes: merged }, `${path}.estimator`);
   }
 }
 

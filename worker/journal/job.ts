@@ -37,7 +37,9 @@ export interface StageSpec {
   readonly scope: ScopeSpec;
   readonly rounds: number;
   /** What this stage changes of the job's estimator and rule. */
-  readonly estimator?: Partial<EstimatorSpec>;
+  readonly estimator?: Partial<Omit<EstimatorSpec, 'probes'>> & {
+    readonly probes?: Partial<EstimatorSpec['probes']>;
+  };
   readonly rule?: Partial<RuleSpec>;
 }
 

@@ -30,10 +30,12 @@ export function stageOf(job: JobSpec, round: number): PlannedStage {
   return { stage, index, start: start - stage.rounds, rounds: stage.rounds };
 }
 
-/** The job's estimator and rule with the stage's changes applied. */
+/** The job's estimator and rule with the stage's changes applied, field by field. */
 export function effective(job: JobSpec, stage: StageSpec): { estimator: EstimatorSpec; rule: RuleSpec } {
+  const { estimator } = job.method;
+  const probes = { ...estimator.probes, ...stage.estimator?.probes };
   return {
-    estimator: { ...job.method.estimator, ...stage.estimator },
+    estimator: { ...estimator, ...stage.estimator, probes },
     rule: { ...job.method.rule, ...stage.rule },
   };
 }
