@@ -70,7 +70,7 @@ export interface FineTuneJob {
      */
     data?: {
       /**
-       * Rows to train on. The workers that read them share them out: each holds the rows that its number gives it.
+       * Rows to train on. Each worker that reads them holds all of them and draws batches of its own, in an order that its name decides.
        *
        * Items: One file, or a folder of files.
        */
@@ -451,7 +451,7 @@ export interface FineTuneJob {
        */
       data?: {
         /**
-         * Rows to train on. The workers that read them share them out: each holds the rows that its number gives it.
+         * Rows to train on. Each worker that reads them holds all of them and draws batches of its own, in an order that its name decides.
          *
          * Items: One file, or a folder of files.
          */

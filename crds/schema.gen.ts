@@ -264,7 +264,7 @@ export const SCHEMA: Schema = {
        "x-kubernetes-list-map-keys": [
         "name"
        ],
-       "description": "Rows to train on. The workers that read them share them out: each holds the rows that its number gives it.",
+       "description": "Rows to train on. Each worker that reads them holds all of them and draws batches of its own, in an order that its name decides.",
        "items": {
         "type": "object",
         "description": "One file, or a folder of files.",
@@ -1219,7 +1219,7 @@ export const SCHEMA: Schema = {
           "x-kubernetes-list-map-keys": [
            "name"
           ],
-          "description": "Rows to train on. The workers that read them share them out: each holds the rows that its number gives it.",
+          "description": "Rows to train on. Each worker that reads them holds all of them and draws batches of its own, in an order that its name decides.",
           "items": {
            "type": "object",
            "description": "One file, or a folder of files.",
