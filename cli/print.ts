@@ -22,6 +22,7 @@ const BAD_INPUT = new Set<ErrorCode>([
   'LABELS_INVALID',
   'LABEL_UNKNOWN',
   'LOG_LOCKED',
+  'LOG_VERSION',
   'MODEL_CONFIG_INVALID',
   'MODEL_FAMILY_UNKNOWN',
   'MODEL_FILE_INVALID',
@@ -33,6 +34,7 @@ const BAD_INPUT = new Set<ErrorCode>([
   'NATS_STREAM_INVALID',
   'NATS_TLS',
   'NATS_VERSION',
+  'OPERATOR_CONFIG_INVALID',
   'PLAN_INVALID',
   'RECORD_UNKNOWN_KIND',
   'RECORD_VERSION',
@@ -43,7 +45,7 @@ const BAD_INPUT = new Set<ErrorCode>([
   'URI_UNSUPPORTED',
   'WORKER_CONFIG_INVALID',
 ]);
-const VERIFICATION = new Set<ErrorCode>(['JOURNAL_CORRUPT', 'LOG_CORRUPT']);
+const VERIFICATION = new Set<ErrorCode>(['JOURNAL_CORRUPT', 'LOG_CORRUPT', 'REPLICA_DIVERGED']);
 
 export function exitCodeOf(error: unknown): number {
   const { code } = asOnebyteError(error);
