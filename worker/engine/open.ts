@@ -29,7 +29,7 @@ export function openReplica(
   const state = new State(plan.tensors, typeof options === 'function' ? options(plan) : options);
   const reset = () => {
     for (let index = 0; index < plan.tensors.length; index++)
-      state.set(index, startValues(plan, model, index));
+      state.start(index, startValues(plan, model, index));
   };
   reset();
   return { plan, state, replica: new Replica(state, stageTensors(plan, basis), reset) };

@@ -91,6 +91,12 @@ export abstract class Grid implements TensorStore {
     this.#bounds[index] = bound;
   }
 
+  /** Sets a tensor's elements on the grid that the layout gives it, however much that was coarsened since. */
+  start(index: number, values: Float32Array): void {
+    this.#exponents[index] = this.tensors[index]!.exponent;
+    this.set(index, values);
+  }
+
   settle(index: number): boolean {
     this.assertCommitted();
     const before = this.exponent(index);

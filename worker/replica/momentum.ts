@@ -1,4 +1,5 @@
 import { addDirection } from '../direction/rademacher.ts';
+import { OnebyteError } from '../errors.ts';
 import type { Contributions } from '../grid/contribution.ts';
 import { LIMIT_QUANTA, powerOfTwo, roundHalfEven } from '../grid/quantum.ts';
 import { State } from '../grid/state.ts';
@@ -6,6 +7,18 @@ import type { TensorStore } from '../grid/store.ts';
 
 /** Adds sum_k c_k z_k of one tensor, in whole numbers, to its velocity. */
 type AddDirections = (velocity: Float64Array, update: Contributions, column: number) => void;
+
+/** The velocities of one stage, as values. */
+export interface MomentumState {
+  readonly stage: number;
+  readonly velocities: readonly {
+    /** Of the tensor in the layout. */
+    readonly index: number;
+    readonly exponent: number;
+    /** Whole quanta. */
+    readonly values: Float64Array;
+  }[];
+}
 
 /**
  * Heavy-ball momentum, v = beta v + update and theta += v, in whole quanta: the decay is rounded half to even on
@@ -22,6 +35,25 @@ export class Momentum {
   constructor(store: TensorStore) {
     this.#store = store;
     this.#add = store instanceof State ? byKernels(store) : addPlainly;
+  }
+
+  /** What `restore` takes; shares no memory with this. */
+  velocities(): MomentumState['velocities'] {
+    return [...this.#velocities].map(([index, { exponent, values }]) => ({
+      index,
+      exponent,
+      values: values.slice(),
+    }));
+  }
+
+  /** Takes over velocities of the same layout. @throws OnebyteError SNAPSHOT_INVALID where they do not fit it */
+  restore(velocities: MomentumState['velocities']): void {
+    this.#velocities.clear();
+    for (const { index, exponent, values } of velocities) {
+      if (this.#store.tensors[index]?.size !== values.length)
+        throw new OnebyteError('SNAPSHOT_INVALID', 'the velocities of the snapshot are of other tensors');
+      this.#velocities.set(index, { exponent, values: values.slice() });
+    }
   }
 
   /** @returns indices of the tensors that were coarsened */

@@ -4,10 +4,11 @@ import { mergeProduct, type Product, productFits } from '../grid/doubles.ts';
 import { powerOfTwo, roundCoefficient, roundingWords } from '../grid/quantum.ts';
 import type { TensorStore } from '../grid/store.ts';
 import { advance, currentStage, emptyLedger, type Ledger, stageOf } from '../journal/ledger.ts';
-import type { Digest, JournalRecord, RoundRecord } from '../journal/record.ts';
+import type { Digest, GenesisRecord, JournalRecord, RoundRecord } from '../journal/record.ts';
 import { emptyHistory, type PoolHistory, remember } from '../method/pool.ts';
 import { Momentum } from './momentum.ts';
 import { PoolMerge } from './pool-merge.ts';
+import { decodeReplica, encodeReplica } from './snapshot.ts';
 import { epochOf, type Merge, type StageTensors } from './stage.ts';
 import { directionsOf, seedsOf, type Update, updateOf } from './update.ts';
 
@@ -46,6 +47,8 @@ export class Replica {
   #ledger: Ledger = emptyLedger();
   #history: PoolHistory | null = null;
   #momentum: { readonly stage: number; readonly of: Momentum } | null = null;
+  /** What this replica began from in place of the start values. */
+  #base: { readonly records: number; readonly read: () => Uint8Array } | null = null;
 
   /**
    * @param stages for each stage of the plan, what it moves
@@ -63,7 +66,7 @@ export class Replica {
 
   /** Records applied, all kinds. */
   get records(): number {
-    return this.#applied.length;
+    return (this.#base?.records ?? 0) + this.#applied.length;
   }
 
   /** The stage and epoch of the state as it is now. */
@@ -74,6 +77,48 @@ export class Replica {
 
   digest(): Digest {
     return this.store.digest();
+  }
+
+  /** The state and all that the effect of coming records depends on, from which another replica can go on. */
+  snapshot(): Uint8Array {
+    return encodeReplica({
+      ledger: this.#ledger,
+      state: this.store.snapshot(),
+      pool: this.#history,
+      momentum:
+        this.#momentum === null
+          ? null
+          : { stage: this.#momentum.stage, velocities: this.#momentum.of.velocities() },
+    });
+  }
+
+  /**
+   * Goes on from a snapshot in place of the start values.
+   * @param read gives the snapshot's bytes, at every rebuild again: they are not kept in memory
+   * @throws OnebyteError SNAPSHOT_INVALID, and then the replica is before its first record
+   */
+  begin(read: () => Uint8Array, genesis: GenesisRecord): Ledger {
+    this.restart();
+    try {
+      this.#load(read(), genesis);
+    } catch (cause) {
+      this.restart();
+      if (cause instanceof OnebyteError && cause.code === 'SNAPSHOT_INVALID') throw cause;
+      throw new OnebyteError('SNAPSHOT_INVALID', 'the snapshot cannot be used: it is malformed', { cause });
+    }
+    this.#base = { records: this.#ledger.records, read };
+    return this.#ledger;
+  }
+
+  #load(bytes: Uint8Array, genesis: GenesisRecord): void {
+    const { ledger, state, pool, momentum } = decodeReplica(bytes, genesis);
+    this.store.restore(state);
+    this.#ledger = ledger;
+    this.#history = pool;
+    if (momentum === null) return;
+    const of = new Momentum(this.store);
+    of.restore(momentum.velocities);
+    this.#momentum = { stage: momentum.stage, of };
   }
 
   tensorDigests(): Digest[] {
@@ -205,17 +250,22 @@ export class Replica {
 
   /**
    * Goes back to the state after the first `records` records: by taking rounds back exactly where all of them allow
-   * it, else from the start values.
+   * it, else from the start values or the snapshot that it began from.
+   * @returns the records that it is at: 0 where it was to go behind that snapshot, which it cannot
    */
-  rewind(records: number): void {
+  rewind(records: number): number {
     if (records < 0 || records > this.records)
       throw new OnebyteError('INTERNAL', `cannot rewind from ${this.records} to ${records} records`);
+    if (records < (this.#base?.records ?? 0)) {
+      this.restart();
+      return 0;
+    }
     const back = this.records - records;
     const undoable =
       back <= this.#undo.length && !this.#undo.slice(-back).some(({ added }) => added === 'rebuild');
     if (back > 0 && !undoable) {
       this.#rebuild(records);
-      return;
+      return records;
     }
     while (this.records > records) {
       this.#applied.pop();
@@ -226,20 +276,25 @@ export class Replica {
       }
       this.#ledger = before;
     }
+    return records;
   }
 
   /** Back to before the first record, from the start values. */
   restart(): void {
+    this.#base = null;
     this.#rebuild(0);
   }
 
   #rebuild(records: number): void {
-    const kept = this.#applied.splice(0).slice(0, records);
+    const base = this.#base;
+    const { genesis } = this.#ledger;
+    const kept = this.#applied.splice(0).slice(0, records - (base?.records ?? 0));
     this.#undo.length = 0;
     this.#ledger = emptyLedger();
     this.#history = null;
     this.#momentum = null;
     this.#reset();
+    if (base !== null) this.#load(base.read(), genesis!);
     this.commitAll(kept);
   }
 }
