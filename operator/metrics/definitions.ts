@@ -6,7 +6,8 @@ export interface Definition {
   readonly labels: readonly string[];
 }
 
-const JOB = ['namespace', 'job'] as const;
+/** Not `job`: Prometheus calls what it scrapes so. */
+const JOB = ['namespace', 'finetunejob'] as const;
 
 /** One set of series for each job there is; they go with the job. */
 export const JOB_METRICS = {

@@ -17,7 +17,7 @@ export interface Sample {
 
 /** What the metrics say of a job: its status, in numbers. */
 export function samplesOf({ metadata, spec, status = {} }: Job): Sample[] {
-  const job = { namespace: metadata.namespace ?? '', job: metadata.name };
+  const job = { namespace: metadata.namespace ?? '', finetunejob: metadata.name };
   const samples: Sample[] = [];
   const add = (metric: JobMetric, value: number | undefined, labels: Record<string, string> = {}) => {
     if (value !== undefined && !Number.isNaN(value))

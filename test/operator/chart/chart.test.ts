@@ -1,0 +1,246 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { Registry } from 'prom-client';
+import { parse, stringify } from 'yaml';
+import { ROWS } from '../../../charts/dashboard.ts';
+import { generate } from '../../../charts/generate.ts';
+import { KubeMetrics, type KubeObject } from '../../../operator/kube/mod.ts';
+import { OperatorMetrics } from '../../../operator/metrics/jobs.ts';
+import { DEFINITIONS } from '../../../worker/metrics/definitions.ts';
+import { type Cluster, clusterMissing, startCluster } from '../../cluster/cluster.ts';
+import { missing, tool } from '../../tools/tool.ts';
+import { chart, helm, MATRIX, render, run } from './helm.ts';
+
+const noHelm = await missing('helm');
+const noCluster = (await clusterMissing()) || noHelm;
+const noPromtool = await missing('promtool');
+
+type Rule = { apiGroups: string[]; resources: string[]; verbs: string[]; resourceNames?: string[] };
+
+describe('the chart', { skip: noHelm }, () => {
+  test('the files that are made of others are up to date: node charts/generate.ts', async () => {
+    for (const [name, text] of Object.entries(await generate()))
+      assert.equal(await readFile(join(chart, name), 'utf8'), text, name);
+  });
+
+  for (const [name, values] of Object.entries(MATRIX)) {
+    test(`lints and renders with values for: ${name}`, async () => {
+      const linted = await helm(['lint', chart, '--strict'], values);
+      assert.equal(linted.code, 0, linted.stdout + linted.stderr);
+      const objects = await render(values);
+      const keys = objects.map(({ kind, metadata }) => `${kind} ${metadata.namespace}/${metadata.name}`);
+      assert.equal(new Set(keys).size, keys.length, 'no object twice');
+      for (const object of objects) {
+        const { rules } = object as KubeObject & { rules?: Rule[] };
+        for (const { apiGroups, resources, verbs } of rules ?? []) {
+          assert.ok(![...apiGroups, ...resources, ...verbs].includes('*'), 'no right is a wildcard');
+          if (resources.includes('secrets')) assert.ok(verbs.every((verb) => !/get|list|watch/.test(verb)));
+        }
+        if (object.kind === 'Deployment') checkPod((object as Deployment).spec.template.spec);
+        if (object.kind === 'Pod') checkPod((object as KubeObject & { spec: PodSpec }).spec);
+      }
+    });
+  }
+
+  const mistakes: [object, RegExp][] = [
+    [{}, /nats\.url: where is NATS\?/],
+    [{ nats: { ulr: 'nats://nats:4222' } }, /'\/nats'.*'ulr' not allowed/],
+    [{ nats: { url: 'nats:4222' } }, /'\/nats\/url'.*does not match pattern/],
+    [{ nats: { url: 'nats://n:1', prefix: 'a.b' } }, /'\/nats\/prefix'/],
+    [{ nats: { url: 'nats://n:1', logMaxBytes: 10 } }, /'\/nats\/logMaxBytes'.*minimum/],
+    [{ natz: {} }, /'natz' not allowed/],
+    [{ operator: { replica: 2 } }, /'\/operator'.*'replica' not allowed/],
+    [{ operator: { replicas: '2' } }, /'\/operator\/replicas'.*got string, want integer/],
+    [{ operator: { logLevel: 'loud' } }, /'\/operator\/logLevel'/],
+    [{ image: { pullPolicy: 'Sometimes' } }, /'\/image\/pullPolicy'/],
+    [{ image: { digest: 'latest' } }, /'\/image\/digest'/],
+    [{ watchNamespaces: 'team-a' }, /'\/watchNamespaces'.*want array/],
+    [{ watchNamespaces: ['Team_A'] }, /'\/watchNamespaces\/0'/],
+    [{ monitoring: { podmonitor: { enabled: true } } }, /'podmonitor' not allowed/],
+    [{ networkPolicy: { natsPorts: [0] } }, /'\/networkPolicy\/natsPorts\/0'/],
+    [{ crds: { enabled: 'yes please' } }, /'\/crds\/enabled'.*want boolean/],
+  ];
+  for (const [values, words] of mistakes) {
+    test(`refuses ${JSON.stringify(values)}`, async () => {
+      const { code, stderr } = await helm(['template', 'one', chart], values);
+      assert.notEqual(code, 0);
+      assert.match(stderr, words);
+    });
+  }
+
+  test('a CRD that is to go with the release says so', async () => {
+    const crdOf = async (crds: object) =>
+      (await render({ nats: { url: 'nats://n:1' }, crds })).find(
+        ({ kind }) => kind === 'CustomResourceDefinition',
+      );
+    assert.equal((await crdOf({ keep: true }))?.metadata.annotations?.['helm.sh/resource-policy'], 'keep');
+    assert.equal(
+      (await crdOf({ keep: false }))?.metadata.annotations?.['helm.sh/resource-policy'],
+      undefined,
+    );
+  });
+});
+
+interface PodSpec {
+  readonly securityContext: Record<string, unknown>;
+  readonly containers: {
+    readonly securityContext: Record<string, unknown>;
+    readonly resources: { limits?: object; requests?: object };
+  }[];
+}
+type Deployment = KubeObject & { spec: { template: { spec: PodSpec } } };
+
+function checkPod({ securityContext, containers }: PodSpec): void {
+  assert.equal(securityContext.runAsNonRoot, true);
+  for (const container of containers) {
+    assert.equal(container.securityContext.readOnlyRootFilesystem, true);
+    assert.ok(container.resources.limits && container.resources.requests);
+  }
+}
+
+describe('every object of the chart, on a real API server', { skip: noCluster }, () => {
+  let cluster: Cluster;
+
+  before(async () => {
+    cluster = await startCluster();
+    for (const name of ['onebyte', 'team-a', 'team-b']) {
+      await cluster.kubectl(['create', 'namespace', name]);
+      await cluster.kubectl(['label', 'namespace', name, 'pod-security.kubernetes.io/enforce=restricted']);
+    }
+    // The Prometheus operator's own definitions are not to be had here: these take any spec.
+    for (const kind of ['ServiceMonitor', 'PodMonitor', 'PrometheusRule'])
+      await cluster.kubectl(['apply', '-f', '-'], JSON.stringify(anything(kind)));
+    await cluster.kubectl(['wait', '--for=condition=Established', 'crd', '--all']);
+  });
+  after(async () => {
+    await cluster?.down();
+  });
+
+  for (const [name, values] of Object.entries(MATRIX)) {
+    test(`is taken by a dry run, with values for: ${name}`, async () => {
+      const objects = await render(values);
+      // The pods of a Deployment are not made by a dry run: their template has to pass as well.
+      const deployment = objects.find(({ kind }) => kind === 'Deployment') as Deployment;
+      const metadata = { name: 'probe', namespace: 'onebyte' };
+      const pod = { apiVersion: 'v1', kind: 'Pod', metadata, spec: deployment.spec.template.spec };
+      const flags = ['--server-side', '--dry-run=server', '--validate=strict', '-f', '-'];
+      const taken = await cluster.kubectl(
+        ['apply', ...flags],
+        [...objects, pod].map((object) => stringify(object)).join('\n---\n'),
+      );
+      assert.equal(taken.trimEnd().split('\n').length, objects.length + 1);
+    });
+  }
+});
+
+function anything(kind: string): object {
+  const plural = `${kind.toLowerCase()}s`;
+  const schema = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true };
+  return {
+    apiVersion: 'apiextensions.k8s.io/v1',
+    kind: 'CustomResourceDefinition',
+    metadata: {
+      name: `${plural}.monitoring.coreos.com`,
+      annotations: { 'api-approved.kubernetes.io': 'test' },
+    },
+    spec: {
+      group: 'monitoring.coreos.com',
+      scope: 'Namespaced',
+      names: { kind, plural, singular: kind.toLowerCase(), listKind: `${kind}List` },
+      versions: [{ name: 'v1', served: true, storage: true, schema: { openAPIV3Schema: schema } }],
+    },
+  };
+}
+
+/** Names of all series that the operator and workers have. */
+async function knownSeries(): Promise<Set<string>> {
+  const registry = new Registry();
+  new KubeMetrics(registry);
+  new OperatorMetrics(registry, () => [], 'test');
+  const own = (await registry.getMetricsAsJSON()).map(({ name, type }) => ({ name, type: String(type) }));
+  const workers = Object.entries(DEFINITIONS).map(([name, { type }]) => ({ name, type: String(type) }));
+  const names = [...own, ...workers, { name: 'process_resident_memory_bytes', type: 'gauge' }];
+  return new Set(
+    names.flatMap(({ name, type }) =>
+      type === 'histogram' ? ['bucket', 'sum', 'count'].map((part) => `${name}_${part}`) : [name],
+    ),
+  );
+}
+
+/** Series that a query names: words before a brace, a bracket or the end that are no functions or labels. */
+function seriesIn(query: string): string[] {
+  const bare = query
+    .replace(/\{[^}]*\}/g, ' ')
+    .replace(/\b(by|on|without|ignoring|group_left|group_right)\s*\([^)]*\)/g, ' ')
+    .replace(/"[^"]*"/g, ' ');
+  return [...bare.matchAll(/\b([a-z_][a-z0-9_]*)\b(?!\s*\()/g)]
+    .map(([, word]) => word!)
+    .filter((word) => word.includes('_') && !word.startsWith('__'));
+}
+
+describe('dashboard and alerts', { skip: noPromtool }, () => {
+  let folder: string;
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'onebyte-rules-'));
+  });
+  after(() => rm(folder, { recursive: true, force: true }));
+
+  const rulesFile = join(chart, 'files', 'rules.yaml');
+  const promtool = async (args: string[]) => run(await tool('promtool'), args);
+
+  test('every query names series that operator or workers have', async () => {
+    const known = await knownSeries();
+    const panels = ROWS.flatMap((row) => row.panels);
+    const queries = panels.flatMap((panel) => panel.queries.map(([expr]) => expr));
+    const rules = parse(await readFile(rulesFile, 'utf8')) as { groups: { rules: { expr: string }[] }[] };
+    const alerts = rules.groups.flatMap((group) => group.rules.map(({ expr }) => expr));
+    assert.ok(queries.length > 30 && alerts.length > 10);
+    for (const query of [...queries, ...alerts]) {
+      const series = seriesIn(query);
+      assert.ok(series.length > 0, query);
+      for (const name of series) assert.ok(known.has(name), `${name} in ${query}`);
+    }
+  });
+
+  test('every query of the dashboard is one for Prometheus', async () => {
+    const rules = ROWS.flatMap((row) => row.panels).flatMap((panel, p) =>
+      panel.queries.map(([expr], q) => ({
+        record: `panel_${p}_${q}`,
+        expr: expr.replaceAll('$__rate_interval', '5m'),
+      })),
+    );
+    const file = join(folder, 'dashboard.yaml');
+    await writeFile(file, stringify({ groups: [{ name: 'dashboard', rules }] }));
+    const { code, stdout, stderr } = await promtool(['check', 'rules', file]);
+    assert.equal(code, 0, stdout + stderr);
+  });
+
+  test('the alerts pass promtool, and each has a test in which it fires and one in which it does not', async () => {
+    const checked = await promtool(['check', 'rules', rulesFile]);
+    assert.equal(checked.code, 0, checked.stdout + checked.stderr);
+    const text = await readFile(join(import.meta.dirname, 'rules.test.yaml'), 'utf8');
+    const file = join(folder, 'rules.test.yaml');
+    await writeFile(file, text.replace('RULES', rulesFile));
+    const tested = await promtool(['test', 'rules', file]);
+    assert.equal(tested.code, 0, tested.stdout + tested.stderr);
+
+    const rules = parse(await readFile(rulesFile, 'utf8')) as { groups: { rules: { alert: string }[] }[] };
+    const cases = (
+      parse(text) as { tests: { alert_rule_test: { alertname: string; exp_alerts: object[] }[] }[] }
+    ).tests.flatMap((one) => one.alert_rule_test);
+    for (const { alert } of rules.groups.flatMap((group) => group.rules)) {
+      const own = cases.filter(({ alertname }) => alertname === alert);
+      assert.ok(
+        own.some((one) => one.exp_alerts.length > 0),
+        `${alert} fires`,
+      );
+      assert.ok(
+        own.some((one) => one.exp_alerts.length === 0),
+        `${alert} is silent`,
+      );
+    }
+  });
+});
