@@ -77,6 +77,7 @@ export function nextRecord(state: MachineState, now: number): JournalRecord | nu
   if (!takesPart(state) || ballot === null) return null;
   if (state.cancelled) return endRecord(state, ballot, 'cancelled');
   if (ballot.index < 0) return state.acting ? alone(state, ballot, now) : null;
+  if (state.checkpoint !== null && ballot.kind === 'probe') return state.checkpoint;
   if (ballot.kind === 'end') return isProposing(ballot) ? endRecord(state, ballot, ledger.complete!) : null;
   const proposal = isProposing(ballot) ? proposed(state, ballot, now) : null;
   if (proposal !== null) return proposal;

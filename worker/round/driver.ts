@@ -2,8 +2,10 @@ import { createHash } from 'node:crypto';
 import type { Bus } from '../bus/bus.ts';
 import { OnebyteError } from '../errors.ts';
 import { sealRecord } from '../journal/envelope.ts';
+import type { Ledger } from '../journal/ledger.ts';
 import type { Digest, EndRecord, Join, JournalRecord } from '../journal/record.ts';
 import { type Log, LogConflict, type LogEntry, LogUnavailable } from '../log/log.ts';
+import { type Checkpoints, checkpointDue, type Start } from './checkpoint.ts';
 import { type Clock, sleep, systemClock } from './clock.ts';
 import { ABANDONED, EngineDesk, type EnginePort } from './engine-port.ts';
 import type { Effect, Event, TimerName } from './event.ts';
@@ -20,6 +22,9 @@ export interface MemberPorts {
   readonly bus: Bus;
   readonly engine: EnginePort;
   readonly clock?: Clock;
+  /** Where the member begins, with its engine, in place of the log's first entry. */
+  readonly start?: Start;
+  readonly checkpoints?: Checkpoints;
   /** Sees every step, for metrics and views. */
   readonly onStep?: (event: Event, effects: readonly Effect[], state: MachineState) => void;
   /** In place of the machine; for experiments. */
@@ -48,16 +53,18 @@ export class MemberDriver {
   readonly #desk: EngineDesk;
   #state: MachineState;
   #follower: Follower;
-  #rebuild = false;
+  /** Whether state and ledger are to be built from the log's first entry on. */
+  #anew: 'diverged' | 'lost' | null = null;
   #rebuilds = 0;
+  #storing = false;
 
   constructor(self: Join, ports: MemberPorts, options: Partial<MachineOptions> = {}) {
     this.#ports = ports;
     this.#clock = ports.clock ?? systemClock;
     this.#step = ports.step ?? step;
-    this.#state = initialState(self, options);
+    this.#state = initialState(self, options, ports.start);
     this.#desk = new EngineDesk(ports.engine);
-    this.#follower = new Follower(ports.log, this.#clock);
+    this.#follower = new Follower(ports.log, this.#clock, ports.start);
     this.done = this.#finish.promise;
     ports.bus.onMessage((from, data) => {
       const message = decodeMessage(data);
@@ -145,7 +152,7 @@ export class MemberDriver {
         this.#follower.resync();
         break;
       case 'diverged':
-        this.#rebuild = true;
+        this.#anew = 'diverged';
         break;
       case 'left':
       case 'finished':
@@ -209,11 +216,12 @@ export class MemberDriver {
     while (!signal.aborted) {
       for await (const next of this.#follower.steps(signal)) {
         await this.#take(next);
-        if (this.#rebuild) break;
+        if (this.#anew !== null) break;
       }
-      if (!this.#rebuild) continue;
-      this.#rebuild = false;
-      if (++this.#rebuilds > MAX_REBUILDS)
+      const why = this.#anew;
+      if (why === null) continue;
+      this.#anew = null;
+      if (why === 'diverged' && ++this.#rebuilds > MAX_REBUILDS)
         throw new OnebyteError(
           'REPLICA_DIVERGED',
           `this replica's state has differed from the others' ${this.#rebuilds} times, though it was built anew each time`,
@@ -223,7 +231,9 @@ export class MemberDriver {
           },
         );
       this.#desk.abandon();
-      await this.#desk.rebuild();
+      // What it began from is not in the log: its start values are right all the same.
+      if (why === 'lost') await this.#desk.rewind(0);
+      else await this.#desk.rebuild();
       this.#follower = new Follower(this.#ports.log, this.#clock);
       this.#post({ type: 'rebuilding', last: await this.#last() });
     }
@@ -234,6 +244,10 @@ export class MemberDriver {
     const desk = this.#desk;
     if (next.type === 'ignored') {
       this.#post({ type: 'ignored', seq: next.seq });
+      return;
+    }
+    if (next.type === 'lost') {
+      this.#anew = 'lost';
       return;
     }
     if (next.type === 'rewound') {
@@ -249,7 +263,24 @@ export class MemberDriver {
     // The machine does nothing about the past but learn who is in, so the state may follow in bulk.
     if (seq < (this.#state.target ?? 0)) await desk.commitLater(next);
     else await desk.commit(next, moves);
+    if (moves && seq > (this.#state.target ?? seq)) this.#checkpoint(ledger, seq);
     this.#post({ type: 'entry', seq, record, ledger, own });
+  }
+
+  /** Keeps a snapshot of the state as it is now, where it is this member's turn. */
+  #checkpoint(ledger: Ledger, seq: number): void {
+    const { checkpoints } = this.#ports;
+    if (checkpoints === undefined || this.#storing || !checkpointDue(ledger, this.#state.self.id)) return;
+    this.#storing = true;
+    // Both are asked for before anything can move the state.
+    const asked = Promise.all([this.#desk.snapshot(), this.#desk.digest(tagOf(ledger.roundChain))]);
+    const stored = asked.then(async ([snapshot, digest]) => {
+      const location = snapshot === null ? null : await checkpoints.store(snapshot, { ledger, seq });
+      this.#storing = false;
+      if (location !== null)
+        this.#post({ type: 'stored', record: { kind: 'checkpoint', round: ledger.round, digest, location } });
+    });
+    stored.catch((error: unknown) => this.#fail(error));
   }
 
   /** Of the state that the record speaks of: the one that it finds. */

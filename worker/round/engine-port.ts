@@ -1,5 +1,6 @@
 import type { Split } from '../journal/ledger.ts';
 import type { Digest, JournalRecord } from '../journal/record.ts';
+import type { SnapshotFile } from './checkpoint.ts';
 import type { Sums, Tag } from './messages.ts';
 import type { Shard } from './shard.ts';
 
@@ -38,13 +39,15 @@ export interface EnginePort {
   /** Applies many, for engines that have a quicker way than one by one. */
   commitAll?(entries: readonly Committed[]): Promise<void>;
   /** Back to the state after the first `records` records. */
-  rewind(records: number): Promise<void>;
+  rewind(records: number): Promise<unknown>;
   /** Back to before the first record, from the base and nothing that could be wrong by now. */
   rebuild(): Promise<void>;
   /** Null when `signal` aborted it; the state is as before in any case. */
   probe(request: ProbeRequest, signal: AbortSignal): Promise<Probed | null>;
   evaluate(request: EvaluateRequest, signal: AbortSignal): Promise<readonly Sums[] | null>;
   digest(): Promise<Digest>;
+  /** Writes the state down, for engines that can. */
+  snapshot?(): Promise<SnapshotFile>;
 }
 
 /** A reason of our own spares the making of an exception for every round. */
@@ -102,6 +105,12 @@ export class EngineDesk {
   abandon(): void {
     this.#work.abort(ABANDONED);
     this.#work = new AbortController();
+  }
+
+  /** Of the state as it is now; null where the engine keeps none. */
+  async snapshot(): Promise<SnapshotFile | null> {
+    await this.flush();
+    return (await this.#engine.snapshot?.()) ?? null;
   }
 
   async rewind(records: number): Promise<void> {

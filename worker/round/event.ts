@@ -1,5 +1,5 @@
 import type { Ledger, Split } from '../journal/ledger.ts';
-import type { Digest, EndRecord, JournalRecord } from '../journal/record.ts';
+import type { CheckpointRecord, Digest, EndRecord, JournalRecord } from '../journal/record.ts';
 import type { Message, Sums, Tag } from './messages.ts';
 import type { Shard } from './shard.ts';
 
@@ -45,6 +45,8 @@ export type Event =
       readonly sums: readonly Sums[];
     }
   | { readonly type: 'digested'; readonly tag: Tag; readonly digest: Digest }
+  /** A snapshot that this member keeps for newcomers: to be told in the log. */
+  | { readonly type: 'stored'; readonly record: CheckpointRecord }
   /** How an append went. `expectedLast` names which one. */
   | { readonly type: 'appended' | 'conflict' | 'unavailable'; readonly expectedLast: number }
   /** Somebody asks this member to go (SIGTERM). */

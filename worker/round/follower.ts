@@ -4,6 +4,7 @@ import { follow } from '../journal/follow.ts';
 import { emptyLedger, type Ledger } from '../journal/ledger.ts';
 import type { JournalRecord } from '../journal/record.ts';
 import { type Log, type LogEntry, LogUnavailable } from '../log/log.ts';
+import type { Start } from './checkpoint.ts';
 import { type Clock, sleep } from './clock.ts';
 
 /** What following a log yields. */
@@ -18,10 +19,14 @@ export type Step =
     }
   | { readonly type: 'ignored'; readonly seq: number; readonly why: string }
   /** The log is not what it was: back to the last entry that it still has. */
-  | { readonly type: 'rewound'; readonly seq: number; readonly ledger: Ledger };
+  | { readonly type: 'rewound'; readonly seq: number; readonly ledger: Ledger }
+  /** The log does not hold what the follower began from. Nothing follows. */
+  | { readonly type: 'lost'; readonly seq: number };
 
 /** Ledgers kept for going back; further back the log is read again from its start. */
 const WINDOW = 256;
+/** The log's own beginning. */
+const NOWHERE = { ledger: emptyLedger(), seq: 0 };
 const PAUSE = 250;
 const LONGEST_PAUSE = 5000;
 
@@ -33,20 +38,24 @@ const LONGEST_PAUSE = 5000;
 export class Follower {
   readonly #log: Log;
   readonly #clock: Clock;
-  #ledger: Ledger = emptyLedger();
-  /** Of entry i + 1: what tells it from another in its place. */
+  #ledger: Ledger;
+  /** What it began from. Entries up to it are not known, except by the chain. */
+  readonly #start: Pick<Start, 'ledger' | 'seq'>;
+  /** Of entry start + i + 1: what tells it from another in its place. */
   readonly #prints: number[] = [];
   /** Ledgers after the last entries; the last one is after the last entry. */
   #window: Ledger[] = [];
   #resync = new AbortController();
 
-  constructor(log: Log, clock: Clock) {
+  constructor(log: Log, clock: Clock, start: Pick<Start, 'ledger' | 'seq'> = NOWHERE) {
     this.#log = log;
     this.#clock = clock;
+    this.#start = start;
+    this.#ledger = start.ledger;
   }
 
   get seq(): number {
-    return this.#prints.length;
+    return this.#start.seq + this.#prints.length;
   }
 
   get ledger(): Ledger {
@@ -77,9 +86,11 @@ export class Follower {
   async *#tail(signal: AbortSignal): AsyncGenerator<Step, void, undefined> {
     const held = await this.#common();
     if (held < this.seq) yield await this.#backTo(held);
+    if (held < this.#start.seq) return;
     for await (const event of this.#log.tail(this.seq + 1, signal)) {
       if (event.type === 'truncated') {
         if (event.last < this.seq) yield await this.#backTo(event.last);
+        if (event.last < this.#start.seq) return;
         continue;
       }
       const { entry } = event;
@@ -110,10 +121,11 @@ export class Follower {
     if (this.#window.length >= 2 * WINDOW) this.#window = this.#window.slice(-WINDOW);
   }
 
-  /** The last sequence up to which the log holds what was followed. */
+  /** The last sequence up to which the log holds what was followed; -1 where not even the start is in it. */
   async #common(): Promise<number> {
     if (await this.#holds(this.seq)) return this.seq;
-    let [low, high] = [0, this.seq];
+    let [low, high] = [this.#start.seq, this.seq];
+    if (!(await this.#holds(low))) return -1;
     while (low < high - 1) {
       const middle = (low + high) >> 1;
       if (await this.#holds(middle)) low = middle;
@@ -125,16 +137,22 @@ export class Follower {
   async #holds(seq: number): Promise<boolean> {
     if (seq === 0) return true;
     for await (const entry of this.#log.read(seq, seq))
-      return entry.seq === seq && fingerprint(entry.data) === this.#prints[seq - 1];
+      return entry.seq === seq && fingerprint(entry.data) === this.#printOf(seq);
     return false;
   }
 
+  #printOf(seq: number): number | undefined {
+    const { ledger, seq: start } = this.#start;
+    return seq === start ? prefix(ledger.chain) : this.#prints[seq - start - 1];
+  }
+
   async #backTo(seq: number): Promise<Step> {
+    if (seq < this.#start.seq) return { type: 'lost', seq: this.#start.seq };
     const at = this.#window.length - 1 - (this.seq - seq);
-    const known = seq === 0 ? emptyLedger() : this.#window[at];
+    const known = seq === this.#start.seq ? this.#start.ledger : this.#window[at];
     const ledger = known ?? (await this.#again(seq));
     this.#window = known === undefined ? [ledger] : this.#window.slice(0, Math.max(0, at + 1));
-    this.#prints.length = seq;
+    this.#prints.length = seq - this.#start.seq;
     this.#ledger = ledger;
     return { type: 'rewound', seq, ledger };
   }

@@ -20,6 +20,7 @@ export function learn(turn: Turn, before: Ledger, { record, ledger, own }: Entry
     learnMembers(turn, before, ledger, record);
   }
   if (record.kind === 'dispute') learnDispute(turn, record);
+  if (record.kind === 'checkpoint' && record.location === state.checkpoint?.location) state.checkpoint = null;
   const digest = digestOf(record);
   if (digest === null || own === null || own === digest) return;
   const tag = tagOf(ledger.chain);

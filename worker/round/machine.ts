@@ -82,13 +82,20 @@ function handle(turn: Turn, event: Event): void {
       state.ledger = event.ledger;
       state.entryAt = now;
       Object.assign(state, { previous: null, disputes: [] });
+      if (state.checkpoint !== null && state.checkpoint.round > event.ledger.round) state.checkpoint = null;
       if (state.target !== null) state.target = Math.min(state.target, event.seq);
       settle(turn);
       break;
     case 'rebuilding':
       closeBallot(turn);
       moved(turn, 0);
-      Object.assign(state, { ledger: emptyLedger(), target: event.last, muted: false, entryAt: now });
+      Object.assign(state, {
+        ledger: emptyLedger(),
+        target: event.last,
+        muted: false,
+        entryAt: now,
+        checkpoint: null,
+      });
       settle(turn);
       break;
     case 'message':
@@ -109,6 +116,10 @@ function handle(turn: Turn, event: Event): void {
       break;
     case 'digested':
       onDigested(turn, event);
+      tryAppend(turn);
+      break;
+    case 'stored':
+      state.checkpoint = event.record;
       tryAppend(turn);
       break;
     case 'appended':

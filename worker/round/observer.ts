@@ -20,7 +20,7 @@ export async function* observe(
   clock: Clock = systemClock,
 ): AsyncGenerator<Observed, void, undefined> {
   for await (const step of new Follower(log, clock).steps(signal)) {
-    if (step.type === 'ignored') continue;
+    if (step.type === 'ignored' || step.type === 'lost') continue;
     const { seq, ledger } = step;
     if (step.type === 'rewound') yield { seq, record: null, body: null, ledger };
     else yield { seq, record: step.record, body: step.body, ledger };

@@ -1,7 +1,8 @@
 import type { Ledger } from '../journal/ledger.ts';
 import { emptyLedger } from '../journal/ledger.ts';
-import type { DisputeRecord, Join } from '../journal/record.ts';
+import type { CheckpointRecord, DisputeRecord, Join } from '../journal/record.ts';
 import type { Ballot } from './ballot.ts';
+import type { Start } from './checkpoint.ts';
 import type { Effect, TimerName } from './event.ts';
 import type { Message, Proposal, Tag } from './messages.ts';
 import { type Pace, STARTING_PACE } from './pace.ts';
@@ -80,6 +81,8 @@ export interface MachineState {
   /** Appends in a row that came to nothing. */
   readonly failures: number;
   readonly disputes: readonly DisputeRecord[];
+  /** A snapshot that the log does not know of yet. */
+  readonly checkpoint: CheckpointRecord | null;
   /** Members that disputed the digest which this one put in a record, by round. */
   readonly accusers: { readonly round: number; readonly members: readonly string[] };
   /** Chain tags of records whose digest this replica does not share, and has rebuilt itself for. */
@@ -109,13 +112,18 @@ export interface MachineState {
   readonly done: boolean;
 }
 
-export function initialState(self: Join, options: Partial<MachineOptions> = {}): MachineState {
+/** @param start where the member begins, if not at the log's first entry */
+export function initialState(
+  self: Join,
+  options: Partial<MachineOptions> = {},
+  start: Start | null = null,
+): MachineState {
   return {
     self,
     options: { ...DEFAULT_OPTIONS, ...options },
-    ledger: emptyLedger(),
-    seq: 0,
-    run: null,
+    ledger: start?.ledger ?? emptyLedger(),
+    seq: start?.seq ?? 0,
+    run: start?.run ?? null,
     target: null,
     entryAt: 0,
     muted: false,
@@ -129,6 +137,7 @@ export function initialState(self: Join, options: Partial<MachineOptions> = {}):
     appending: null,
     failures: 0,
     disputes: [],
+    checkpoint: null,
     accusers: { round: -1, members: [] },
     suspects: [],
     distrusted: [],

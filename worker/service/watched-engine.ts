@@ -1,5 +1,7 @@
+import { OnebyteError } from '../errors.ts';
 import type { Digest, JournalRecord } from '../journal/record.ts';
 import type { Phase } from '../metrics/definitions.ts';
+import type { SnapshotFile } from '../round/checkpoint.ts';
 import type { Committed, EnginePort, EvaluateRequest, Probed, ProbeRequest } from '../round/driver.ts';
 import type { Sums } from '../round/messages.ts';
 
@@ -44,7 +46,7 @@ export class WatchedEngine implements EnginePort {
     for (const { record, body } of entries) await this.#timed(null, () => this.#engine.commit(record, body));
   }
 
-  rewind(records: number): Promise<void> {
+  rewind(records: number): Promise<unknown> {
     return this.#timed(null, () => this.#engine.rewind(records));
   }
 
@@ -62,6 +64,12 @@ export class WatchedEngine implements EnginePort {
 
   digest(): Promise<Digest> {
     return this.#timed('digest', () => this.#engine.digest());
+  }
+
+  async snapshot(): Promise<SnapshotFile> {
+    const { snapshot } = this.#engine;
+    if (snapshot === undefined) throw new OnebyteError('INTERNAL', 'this engine keeps no snapshots');
+    return this.#timed(null, () => snapshot.call(this.#engine));
   }
 
   async #timed<T>(phase: Phase | null, call: () => Promise<T>): Promise<T> {
