@@ -63,7 +63,8 @@ export async function operate(options: OperatorOptions): Promise<void> {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const kube = new KubeMetrics(registry);
-  const config = options.config ?? (await loadConfig({ clock }));
+  const { accountFolder } = settings;
+  const config = options.config ?? (await loadConfig({ clock, ...(accountFolder && { accountFolder }) }));
   const client = new Client({
     config,
     clock,

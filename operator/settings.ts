@@ -25,6 +25,8 @@ export const OPERATOR_VARIABLES = {
   /** Jobs looked at, and calls to the API server, at once. */
   concurrency: 'ONEBYTE_CONCURRENCY',
   callsAtOnce: 'ONEBYTE_CALLS_AT_ONCE',
+  /** Where the pod finds its token, if not where Kubernetes puts it. */
+  accountFolder: 'ONEBYTE_ACCOUNT_FOLDER',
   /** Seconds between two looks at a running job's log. */
   pollSeconds: 'ONEBYTE_POLL_SECONDS',
 } as const;
@@ -34,6 +36,7 @@ export interface OperatorSettings {
   readonly scope: Scope;
   readonly namespace: string | undefined;
   readonly identity: string | undefined;
+  readonly accountFolder: string | undefined;
   readonly elects: boolean;
   readonly lease: { readonly leaseMs?: number; readonly renewMs?: number; readonly retryMs?: number };
   readonly port: number;
@@ -101,6 +104,7 @@ export function operatorSettings(env: Readonly<Record<string, string | undefined
     scope: scope(),
     namespace: text('namespace'),
     identity: text('identity'),
+    accountFolder: text('accountFolder'),
     elects: elects === 'true',
     lease: {},
     port: number('port', DEFAULT_PORT, 0, 65_535),

@@ -12,6 +12,7 @@ import { OperatorMetrics } from '../../../operator/metrics/jobs.ts';
 import { DEFINITIONS } from '../../../worker/metrics/definitions.ts';
 import { type Cluster, clusterMissing, startCluster } from '../../cluster/cluster.ts';
 import { missing, tool } from '../../tools/tool.ts';
+import { until } from '../kube/setup.ts';
 import { chart, helm, MATRIX, render, run } from './helm.ts';
 
 const noHelm = await missing('helm');
@@ -113,7 +114,12 @@ describe('every object of the chart, on a real API server', { skip: noCluster },
     // The Prometheus operator's own definitions are not to be had here: these take any spec.
     for (const kind of ['ServiceMonitor', 'PodMonitor', 'PrometheusRule'])
       await cluster.kubectl(['apply', '-f', '-'], JSON.stringify(anything(kind)));
-    await cluster.kubectl(['wait', '--for=condition=Established', 'crd', '--all']);
+    await until('they are served', () =>
+      cluster.kubectl(['get', 'servicemonitors,podmonitors,prometheusrules', '-A']).then(
+        () => true,
+        () => false,
+      ),
+    );
   });
   after(async () => {
     await cluster?.down();

@@ -90,8 +90,9 @@ describe('the chart, installed on a real API server with NATS', { skip }, () => 
     const { code, stderr, stdout } = await release(['install', 'onebyte', chart], values());
     assert.equal(code, 0, stderr);
     assert.match(stdout, /kubectl get finetunejobs --all-namespaces --watch/);
-    await cluster.kubectl(['wait', '--for=condition=Established', 'crd/finetunejobs.onebyte.dev']);
-    const explained = await cluster.kubectl(['explain', 'finetunejob.spec.replicas']);
+    const explain = () => cluster.kubectl(['explain', 'finetunejob.spec.replicas']).catch(() => '');
+    await until('the API is served', async () => (await explain()) !== '');
+    const explained = await explain();
     assert.match(explained, /How many workers read spec.data/);
   });
 

@@ -19,6 +19,7 @@ import {
 import { operate } from '../../../operator/main.ts';
 import { type OperatorSettings, operatorSettings } from '../../../operator/settings.ts';
 import type { Cluster } from '../../cluster/cluster.ts';
+import { until } from '../kube/setup.ts';
 import { type PodState, podStatus } from './builder.ts';
 
 export { MemoryLogs } from './memory-logs.ts';
@@ -166,7 +167,12 @@ export class Kubelets {
 export async function applyCrd(cluster: Cluster): Promise<void> {
   const crd = join(import.meta.dirname, '..', '..', '..', 'crds', 'finetunejob.yaml');
   await cluster.kubectl(['apply', '-f', '-'], await readFile(crd, 'utf8'));
-  await cluster.kubectl(['wait', '--for=condition=Established', 'crd/finetunejobs.onebyte.dev']);
+  await until('the API is served', () =>
+    cluster.kubectl(['get', 'finetunejobs']).then(
+      () => true,
+      () => false,
+    ),
+  );
 }
 
 export const getJob = (client: Client, name: string, namespace = 'default'): Promise<Job> =>

@@ -1,0 +1,306 @@
+/**
+ * What the operator takes and gives at size, on a real API server with real NATS and no kubelets:
+ *
+ *     node bench/operator.ts [--jobs 200] [--workers 8] [--samples 40]
+ *
+ * The program that runs is the built one (`npm run build` into a temporary folder), as its service account.
+ */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { cp, mkdtemp, readdir, readFile, readlink, rm, symlink } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { fineTuneJobs, type Job } from '../operator/jobs/job.ts';
+import { workerPod } from '../operator/jobs/pod.ts';
+import { type Client, type Pod, pods } from '../operator/kube/mod.ts';
+import { type Cluster, startCluster } from '../test/cluster/cluster.ts';
+import { NatsSystem } from '../test/nats/server.ts';
+import { manifest } from '../test/operator/jobs/builder.ts';
+import { applyCrd } from '../test/operator/jobs/harness.ts';
+import { clientOf, seeded, until } from '../test/operator/kube/setup.ts';
+
+const { values } = parseArgs({
+  options: {
+    jobs: { type: 'string', default: '200' },
+    workers: { type: 'string', default: '8' },
+    samples: { type: 'string', default: '40' },
+    /** Seconds at rest that are watched. */
+    rest: { type: 'string', default: '60' },
+  },
+});
+const [jobs, workers, samples, rest] = [values.jobs, values.workers, values.samples, values.rest].map(
+  Number,
+) as [number, number, number, number];
+/** Calls at once: the same for the bare loop and for the operator. */
+const CALLS = 16;
+const CHILDREN = 4;
+const root = join(import.meta.dirname, '..');
+const random = seeded(3);
+const quantile = (sorted: readonly number[], q: number) =>
+  sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))]!;
+const say = (what: string, value: string, bar = '') =>
+  console.log(`${what.padEnd(52)}${value.padStart(16)}   ${bar}`);
+
+async function inParallel<T>(items: readonly T[], run: (item: T) => Promise<unknown>): Promise<void> {
+  const queue = [...items];
+  const work = async () => {
+    for (let item = queue.shift(); item !== undefined; item = queue.shift()) await run(item);
+  };
+  await Promise.all(Array.from({ length: CALLS }, work));
+}
+
+/** The built program in a folder of its own. */
+async function build(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'onebyte-built-'));
+  const tsc = join(root, 'node_modules', '.bin', 'tsc');
+  // Emits whatever it thinks of the types: those are the check's business.
+  spawnSync(tsc, ['-p', join(root, 'tsconfig.build.json'), '--outDir', join(folder, 'dist')]);
+  await symlink(join(root, 'node_modules'), join(folder, 'node_modules'));
+  await cp(join(root, 'package.json'), join(folder, 'dist', 'package.json'));
+  return folder;
+}
+
+class Operator {
+  readonly child: ChildProcess;
+  port = 0;
+  leadsAt = 0;
+  readonly leads: Promise<void>;
+
+  constructor(built: string, cluster: Cluster, nats: NatsSystem, account: string) {
+    const { hostname, port } = new URL(cluster.url);
+    const { PATH = '' } = process.env;
+    this.child = spawn(process.execPath, [join(built, 'dist', 'cli', 'main.js'), 'operator'], {
+      env: {
+        PATH,
+        KUBERNETES_SERVICE_HOST: hostname,
+        KUBERNETES_SERVICE_PORT: port,
+        ONEBYTE_ACCOUNT_FOLDER: account,
+        ONEBYTE_IMAGE: 'onebyte:1',
+        ONEBYTE_NATS_URL: nats.url(),
+        ONEBYTE_PORT: '0',
+        ONEBYTE_HOST: '127.0.0.1',
+        ONEBYTE_LOG_MAX_BYTES: String(2 ** 20),
+        ONEBYTE_CALLS_AT_ONCE: String(CALLS),
+      },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const leads = Promise.withResolvers<void>();
+    this.leads = leads.promise;
+    createInterface(this.child.stdout!).on('line', (line) => {
+      const { port, msg, level } = JSON.parse(line) as { port?: number; msg: string; level: number };
+      if (port !== undefined) this.port = port;
+      if (level >= 40) console.error(line);
+      if (msg !== 'leading') return;
+      this.leadsAt = performance.now();
+      leads.resolve();
+    });
+  }
+
+  async metric(name: string): Promise<number> {
+    const text = await (await fetch(`http://127.0.0.1:${this.port}/metrics`)).text();
+    return Number(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)`, 'm').exec(text)?.[1] ?? Number.NaN);
+  }
+
+  /** MiB. */
+  async memory(): Promise<number> {
+    const status = await readFile(`/proc/${this.child.pid}/status`, 'utf8');
+    return Number(/VmRSS:\s+(\d+)/.exec(status)![1]) / 1_024;
+  }
+
+  /** Connections to a port that the process holds now. */
+  async connections(port: number): Promise<number> {
+    const folder = `/proc/${this.child.pid}/fd`;
+    const links = await Promise.all(
+      (await readdir(folder)).map((fd) => readlink(join(folder, fd)).catch(() => '')),
+    );
+    const inodes = new Set(
+      links.map((link) => /^socket:\[(\d+)\]$/.exec(link)?.[1]).filter((inode) => inode !== undefined),
+    );
+    const table = (await readFile(`/proc/${this.child.pid}/net/tcp`, 'utf8')).split('\n').slice(1);
+    const hex = port.toString(16).toUpperCase().padStart(4, '0');
+    return table.filter((line) => {
+      const [, , remote = '', state, , , , , , inode = ''] = line.trim().split(/\s+/);
+      return remote.endsWith(`:${hex}`) && state === '01' && inodes.has(inode);
+    }).length;
+  }
+
+  async stop(): Promise<void> {
+    this.child.kill('SIGTERM');
+    if (this.child.exitCode === null) await new Promise((resolve) => this.child.once('exit', resolve));
+  }
+}
+
+/** When the pods of the cluster came, by name. */
+async function follow(
+  client: Client,
+  signal: AbortSignal,
+  came: (pod: Pod, at: number) => void,
+): Promise<void> {
+  const { resourceVersion } = await client.list(pods, { limit: 1 });
+  const watch = client.watch(pods, { resourceVersion, timeoutSeconds: 3_600, signal });
+  try {
+    for await (const event of watch) if (event.type === 'ADDED') came(event.object as Pod, performance.now());
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+}
+
+async function writesIn(cluster: Cluster, from: string): Promise<number> {
+  const lines = (await readFile(join(cluster.folder, 'audit.log'), 'utf8')).trimEnd().split('\n');
+  return lines
+    .map(
+      (line) =>
+        JSON.parse(line) as {
+          user: { username: string };
+          objectRef?: { resource: string };
+          requestReceivedTimestamp: string;
+        },
+    )
+    .filter(({ user }) => user.username.endsWith(':operator'))
+    .filter(({ objectRef }) => objectRef?.resource !== 'leases')
+    .filter(({ requestReceivedTimestamp }) => requestReceivedTimestamp >= from).length;
+}
+
+const built = await build();
+// No controller manager, so pods need no service account to exist, and nobody but the operator works.
+const [cluster, nats] = await Promise.all([
+  startCluster({ audit: true }),
+  NatsSystem.start({ jetstream: { max_file_store: 2 ** 34 } }),
+]);
+const client = await clientOf(cluster, { inFlight: CALLS });
+let operator: Operator | undefined;
+try {
+  await applyCrd(cluster);
+  await cluster.kubectl(['create', 'serviceaccount', 'operator']);
+  const binding = ['create', 'clusterrolebinding', 'operator', '--clusterrole=cluster-admin'];
+  await cluster.kubectl([...binding, '--serviceaccount=default:operator']);
+  const account = await cluster.serviceAccountFolder('default', 'operator');
+  console.log(`${jobs} jobs with ${workers} workers each, ${CALLS} calls at once\n`);
+
+  const draft = (i: number) => manifest(`job-${i}`, { replicas: workers, max: workers + 8 }) as Job;
+  const sample = { ...draft(0), metadata: { ...draft(0).metadata, name: 'bare', uid: 'x'.repeat(36) } };
+  // A bare loop of the same pods, nothing else.
+  const bare = Array.from({ length: Math.min(2_000, jobs * workers) }, (_, index) => {
+    const settings = { image: 'onebyte:1', natsUrl: nats.url() };
+    const spec = { ...sample.spec, method: { plan: [] }, min: 1 } as unknown as Job['spec'];
+    const pod = workerPod(
+      { ...sample, spec },
+      { name: `bare-${index}`, group: '', index, failures: 0 },
+      settings,
+    );
+    return { ...pod, metadata: { ...pod.metadata, ownerReferences: [], labels: { bare: 'yes' } } } as Pod;
+  });
+  let begin = performance.now();
+  await inParallel(bare, (pod) => client.create(pods, pod));
+  const bareRate = bare.length / ((performance.now() - begin) / 1_000);
+  say('bare loop: pods a second', bareRate.toFixed(0));
+  await inParallel(bare, (pod) => client.delete(pods, pod.metadata, { gracePeriodSeconds: 0 }));
+
+  operator = new Operator(built, cluster, nats, account);
+  await operator.leads;
+  await sleep(5_000);
+  const idle = await operator.memory();
+  say('resident memory, idle', `${idle.toFixed(0)} MiB`, 'bar: <= 120 MiB');
+  await operator.stop();
+
+  await inParallel(
+    Array.from({ length: jobs }, (_, i) => i),
+    (i) => client.create(fineTuneJobs, draft(i)),
+  );
+  operator = new Operator(built, cluster, nats, account);
+  const all = async () => (await client.listAll(pods, { labelSelector: 'onebyte.dev/job' })).length;
+  const arrived = new Map<string, number>();
+  const ender = new AbortController();
+  const following = follow(client, ender.signal, (pod, at) => arrived.set(pod.metadata.name, at));
+  await operator.leads;
+  begin = operator.leadsAt;
+  await until('all pods', () => arrived.size >= jobs * workers, 1_200_000);
+  const seconds = (Math.max(...arrived.values()) - begin) / 1_000;
+  const made = jobs * (workers + CHILDREN);
+  say('all pods there after', `${seconds.toFixed(1)} s`);
+  say('objects a second, pods and the rest', (made / seconds).toFixed(0));
+  say('of what the bare loop makes', (made / seconds / bareRate).toFixed(2), 'bar: >= 0.5');
+  await sleep(5_000);
+  say('pods too many or too few', String((await all()) - jobs * workers), 'bar: 0');
+  const passes = await operator.metric('controller_runtime_reconcile_time_seconds_count');
+  const passSeconds = await operator.metric('controller_runtime_reconcile_time_seconds_sum');
+  say('passes, and seconds in each', `${passes}, ${(passSeconds / passes).toFixed(3)}`);
+
+  // At rest: what is written, and over how many connections.
+  await sleep(15_000);
+  const from = new Date().toISOString();
+  await sleep(rest * 1_000);
+  const written = await writesIn(cluster, from);
+  say(`writes in ${rest} s at rest`, String(written), 'bar: 0 a minute');
+  say(
+    'connections at rest',
+    String(await operator.connections(Number(new URL(cluster.url).port))),
+    'bar: <= 4',
+  );
+  say('resident memory at that size', `${(await operator.memory()).toFixed(0)} MiB`, 'bar: <= 300 MiB');
+
+  const scaled: number[] = [];
+  for (let n = 0; n < samples; n++) {
+    const name = `job-${Math.floor(random() * jobs)}`;
+    const { spec } = await client.get(fineTuneJobs, { namespace: 'default', name });
+    const pod = `${name}-${spec.replicas}`;
+    arrived.delete(pod);
+    const at = performance.now();
+    await client.patch(
+      fineTuneJobs,
+      { namespace: 'default', name },
+      { spec: { replicas: spec.replicas + 1 } },
+      { subresource: 'scale' },
+    );
+    await until(pod, () => arrived.has(pod));
+    scaled.push(arrived.get(pod)! - at);
+  }
+  scaled.sort((a, b) => a - b);
+  say(
+    'scale to pod, p50 and p95',
+    `${quantile(scaled, 0.5).toFixed(0)}, ${quantile(scaled, 0.95).toFixed(0)} ms`,
+    'bar: p95 <= 1000 ms',
+  );
+
+  const healed: number[] = [];
+  for (let n = 0; n < samples; n++) {
+    const job = `job-${Math.floor(random() * jobs)}`;
+    const own = await client.listAll(pods, { namespace: 'default', labelSelector: `onebyte.dev/job=${job}` });
+    const known = new Set(own.map(({ metadata }) => metadata.name));
+    const pod = own[Math.floor(random() * own.length)]!;
+    for (const name of known) arrived.delete(name);
+    const at = performance.now();
+    await client.delete(pods, pod.metadata);
+    // The number of the one that leaves is free only once it has gone: its successor may have another.
+    const next = () => [...arrived].find(([name]) => name.startsWith(`${job}-`));
+    await until(`a successor of ${pod.metadata.name}`, () => next() !== undefined);
+    healed.push(next()![1] - at);
+  }
+  healed.sort((a, b) => a - b);
+  say(
+    'pod deleted to another one, p50 and p95',
+    `${quantile(healed, 0.5).toFixed(0)}, ${quantile(healed, 0.95).toFixed(0)} ms`,
+    'bar: p95 <= 1000 ms',
+  );
+
+  await operator.stop();
+  operator = new Operator(built, cluster, nats, account);
+  begin = performance.now();
+  await operator.leads;
+  say(
+    'start to leading at that size, with a lease let go',
+    `${((operator.leadsAt - begin) / 1_000).toFixed(1)} s`,
+    'goal: <= 10 s',
+  );
+  await sleep(3_000);
+  say('pods too many or too few', String((await all()) - jobs * workers - samples), 'bar: 0');
+  ender.abort();
+  await following;
+} finally {
+  await operator?.stop();
+  client.close();
+  await Promise.all([cluster.down(), nats.end()]);
+  await rm(built, { recursive: true, force: true });
+}
