@@ -1,79 +1,17 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
-import type { EngineConfig } from '../../worker/engine/engine.ts';
-import { openReplica } from '../../worker/engine/open.ts';
+import { test } from 'node:test';
 import { ThreadedEngine } from '../../worker/engine/threaded.ts';
 import { OnebyteError } from '../../worker/errors.ts';
-import { canonicalJson } from '../../worker/journal/canonical.ts';
-import { encodeBody } from '../../worker/journal/codec.ts';
-import { advance, emptyLedger, type Ledger } from '../../worker/journal/ledger.ts';
-import type { GenesisRecord, JournalRecord, RoundRecord } from '../../worker/journal/record.ts';
-import { openModelFolder } from '../../worker/model/folder.ts';
 import { Sandbox } from '../cli/sandbox.ts';
-import { jobOf, scope, stage } from './fixture.ts';
+import { configOf, entriesOf } from './opening.ts';
 
 const shard = { index: 0, of: 1, cap: Number.POSITIVE_INFINITY };
 
-async function configOf(t: TestContext): Promise<EngineConfig> {
-  const sandbox = await Sandbox.create(t);
-  const job = jobOf([stage(scope('full', { layers: '2' }), { batch: 48 })], ['neg', 'pos']);
-  const folder = await openModelFolder(sandbox.model);
-  const { plan, replica } = openReplica(folder.model, job, null);
-  const genesis: GenesisRecord = {
-    kind: 'genesis',
-    uid: 'threaded',
-    at: 0,
-    job: canonicalJson({ name: 'threaded', spec: job }),
-    base: folder.digests.weights,
-    tokenizer: folder.digests.tokenizer,
-    tensors: plan.tensors,
-    state: replica.digest(),
-    artifacts: [],
-  };
-  const source = (name: string) => [{ name, uri: `${name}.jsonl` }];
-  return {
-    genesis,
-    member: 'a',
-    modelDir: sandbox.model,
-    artifacts: [],
-    data: { train: source('train'), validation: source('validation'), test: [] },
-    folder: sandbox.dir,
-    threads: 1,
-    memoryBudgetBytes: 1 << 24,
-  };
-}
-
-/** Entries of a run with one member: genesis, its join, and rounds with these bytes. */
-function entriesOf(genesis: GenesisRecord, rounds: readonly Uint8Array[]) {
-  let ledger: Ledger = emptyLedger();
-  const put = (record: JournalRecord) => {
-    const body = encodeBody(record, ledger);
-    ledger = advance(ledger, record, body);
-    return { record, body };
-  };
-  const round = (changes: Partial<RoundRecord>): RoundRecord => ({
-    kind: 'round',
-    round: ledger.round,
-    attempt: 0,
-    elapsed: 0,
-    loss: Number.NaN,
-    bytes: [],
-    joins: [],
-    leaves: [],
-    evaluations: [],
-    digest: null,
-    ...changes,
-  });
-  const join = { id: '0'.repeat(16), name: 'a', group: '', examples: 48 };
-  const entries = [put(genesis), put(round({ joins: [join] }))];
-  for (const bytes of rounds) entries.push(put(round({ bytes: [bytes] })));
-  return { entries, ledger };
-}
-
 test('an engine in its thread measures, moves, goes back and starts anew', async (t) => {
-  const config = await configOf(t);
+  const config = await configOf(await Sandbox.create(t));
   const engine = await ThreadedEngine.open(config);
   t.after(() => engine.close());
   assert.deepEqual(engine.facts.rows, { train: 48, validation: 16, test: 0 });
@@ -99,7 +37,7 @@ test('an engine in its thread measures, moves, goes back and starts anew', async
 });
 
 test('work that nobody wants any more gives null, and delays nothing that comes after it', async (t) => {
-  const config = await configOf(t);
+  const config = await configOf(await Sandbox.create(t));
   const engine = await ThreadedEngine.open(config);
   t.after(() => engine.close());
   const { entries, ledger } = entriesOf(config.genesis, []);
@@ -118,7 +56,7 @@ test('work that nobody wants any more gives null, and delays nothing that comes 
 });
 
 test('an error keeps its code, field, cause and remedy on its way out of the thread', async (t) => {
-  const config = await configOf(t);
+  const config = await configOf(await Sandbox.create(t));
   await rm(join(config.modelDir, 'config.json'));
   await assert.rejects(ThreadedEngine.open(config), (error: unknown) => {
     assert.ok(error instanceof OnebyteError);
@@ -133,9 +71,23 @@ test('an error keeps its code, field, cause and remedy on its way out of the thr
 });
 
 test('an engine whose thread has ended answers every call with an error', async (t) => {
-  const config = await configOf(t);
+  const config = await configOf(await Sandbox.create(t));
   const engine = await ThreadedEngine.open(config);
   await engine.close();
   await assert.rejects(engine.digest(), { code: 'ENGINE_FAILED' });
   await engine.close();
+});
+
+test('a process that ends in the middle of a forward pass ends as it was asked to', async (t) => {
+  const config = await configOf(await Sandbox.create(t));
+  const path = join(config.folder, 'config.json');
+  await writeFile(path, JSON.stringify(config));
+  for (let i = 0; i < 4; i++) {
+    const child = spawnSync(process.execPath, [join(import.meta.dirname, 'leaver.ts'), path], {
+      encoding: 'utf8',
+    });
+    assert.equal(child.stderr, '');
+    assert.equal(child.signal, null);
+    assert.equal(child.status, 7);
+  }
 });

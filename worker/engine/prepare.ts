@@ -9,6 +9,7 @@ import { type ModelFolder, openModelFolder } from '../model/folder.ts';
 import { writeArtifact } from './artifact.ts';
 import type { Basis } from './basis.ts';
 import { decodeBasis } from './basis-file.ts';
+import { guardExit } from './exit-gate.ts';
 import { makeBasis } from './make-basis.ts';
 import { openReplica } from './open.ts';
 import { type EnginePlan, planEngine } from './plan.ts';
@@ -111,6 +112,7 @@ export type PrepareReply =
 export async function prepareApart(modelDir: string, preparation: Preparation): Promise<Prepared> {
   const { log, ...rest } = preparation;
   const extension = import.meta.filename.endsWith('.ts') ? 'ts' : 'js';
+  guardExit();
   const thread = new Worker(new URL(`./prepare-thread.${extension}`, import.meta.url), {
     workerData: { modelDir, preparation: rest } satisfies PrepareCall,
   });

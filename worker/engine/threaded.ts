@@ -4,6 +4,7 @@ import type { JournalRecord } from '../journal/record.ts';
 import type { Committed, EnginePort, EvaluateRequest, Probed, ProbeRequest } from '../round/driver.ts';
 import type { Sums } from '../round/messages.ts';
 import type { EngineConfig, EngineFacts } from './engine.ts';
+import { guardExit } from './exit-gate.ts';
 import { type Call, errorOf, type Method, type Reply } from './protocol.ts';
 
 /**
@@ -27,6 +28,7 @@ export class ThreadedEngine implements EnginePort {
 
   /** @throws OnebyteError whatever opening the engine throws */
   static async open(config: EngineConfig): Promise<ThreadedEngine> {
+    guardExit();
     const thread = new Worker(
       new URL(import.meta.url.endsWith('.ts') ? './thread.ts' : './thread.js', import.meta.url),
       {

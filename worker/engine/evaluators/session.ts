@@ -1,6 +1,7 @@
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { OnebyteError } from '../../errors.ts';
 import type { BuiltGraph } from '../../model/graph.ts';
+import { throughGate } from '../exit-gate.ts';
 
 /** What a graph is fed: memory and dims. The memory is read where it lies, also when it is shared. */
 export interface Feed {
@@ -29,16 +30,18 @@ export class Session {
   /** @throws OnebyteError ENGINE_FAILED when the runtime refuses the graph, or there is no memory for it */
   static async open(graph: BuiltGraph, { threads }: SessionOptions): Promise<Session> {
     try {
-      const session = await InferenceSession.create(graph.bytes, {
-        externalData: [...graph.external],
-        executionProviders: ['cpu'],
-        intraOpNumThreads: threads,
-        interOpNumThreads: 1,
-        // Idle threads that spin take the cores from the state's kernels and from other workers on this machine.
-        extra: { session: { intra_op: { allow_spinning: '0' } } },
-        // Its errors are thrown, and say the same.
-        logSeverityLevel: 4,
-      });
+      const session = await throughGate(() =>
+        InferenceSession.create(graph.bytes, {
+          externalData: [...graph.external],
+          executionProviders: ['cpu'],
+          intraOpNumThreads: threads,
+          interOpNumThreads: 1,
+          // Idle threads that spin take the cores from the state's kernels and from other workers on this machine.
+          extra: { session: { intra_op: { allow_spinning: '0' } } },
+          // Its errors are thrown, and say the same.
+          logSeverityLevel: 4,
+        }),
+      );
       return new Session(session, graph);
     } catch (cause) {
       throw failure('ONNX Runtime cannot load the model', cause);
@@ -61,7 +64,7 @@ export class Session {
         tensors[name] = new Tensor(data instanceof Int32Array ? 'int32' : 'float32', data, dims);
     }
     try {
-      const outputs = await this.#session.run(tensors);
+      const outputs = await throughGate(() => this.#session.run(tensors));
       return Object.fromEntries(
         Object.entries(outputs).map(([name, value]) => [name, value.data as Float32Array]),
       );
@@ -71,7 +74,7 @@ export class Session {
   }
 
   async close(): Promise<void> {
-    await this.#session.release();
+    await throughGate(() => this.#session.release());
   }
 }
 
