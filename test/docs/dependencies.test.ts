@@ -28,9 +28,9 @@ for (const [i, kind] of ['dependencies', 'devDependencies', 'optionalDependencie
     assert.deepEqual(listed(sections[i]!), Object.keys(manifest[kind]!).sort());
   });
 
-test('every dependency is pinned, and one that no source imports is none', () => {
-  const sources = globSync('{worker,cli,operator,crds,charts,examples,test}/**/*.ts', { cwd: root }).map(
-    (file) => readFileSync(join(root, file), 'utf8'),
+test('every dependency is pinned and imported by the product', () => {
+  const sources = globSync('{worker,cli,operator,crds,charts,examples}/**/*.ts', { cwd: root }).map((file) =>
+    readFileSync(join(root, file), 'utf8'),
   );
   for (const [name, version] of Object.entries(manifest.dependencies!)) {
     assert.match(version, /^\d+\.\d+\.\d+(-\S+)?$/, name);
