@@ -80,7 +80,8 @@ export interface ViewModel {
 const RECENT_ROUNDS = 32;
 const KEPT_EVENTS = 50;
 const KEPT_EVALUATIONS = 512;
-const PACE_SAMPLES = 40;
+/** Speeds are those of about this long. */
+const PACE_MS = 10_000;
 const PACE_STEP_MS = 250;
 /** Weight of the newest round in the moving average: about the last 20 rounds count. */
 const SMOOTHING = 2 / 21;
@@ -243,12 +244,16 @@ function applied(model: ViewModel, seen: RoundObserved, at: number): ViewModel {
   };
   const pooled = pool(seen.evaluations ?? []);
   if (pooled.length > 0) next = evaluated(next, { round: seen.round, splits: pooled }, at);
-  const latest = next.pace.at(-1);
-  if (latest === undefined || at - latest.at >= PACE_STEP_MS) {
-    const sample = { at, rounds: next.seen, examples: next.examples };
-    next = { ...next, pace: [...next.pace, sample].slice(-PACE_SAMPLES) };
-  }
-  return next;
+  return { ...next, pace: paced(next, entered, at) };
+}
+
+/** Rounds of another stage cost something else, so the speed is that of this stage alone. */
+function paced({ pace, seen, examples }: ViewModel, entered: boolean, at: number): readonly PaceSample[] {
+  const sample = { at, rounds: seen, examples };
+  if (entered) return [sample];
+  if (at - pace.at(-1)!.at < PACE_STEP_MS) return pace;
+  const old = pace.findLastIndex((past) => at - past.at >= PACE_MS);
+  return [...pace.slice(Math.max(0, old)), sample];
 }
 
 function took(members: readonly MemberRow[], seen: RoundObserved): MemberRow[] {

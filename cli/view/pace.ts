@@ -35,10 +35,7 @@ export function leftOf(
   if (stage === undefined || done <= 0 || !(spent > 0)) return { seconds: Number.NaN, wholeRun };
   const left = Math.max(0, stage.first + stage.rounds - model.rounds);
   const recent = paceOf(model, now).roundsPerSecond;
-  // The recent pace where it lies within this stage, else the stage's mean.
-  const oldest = model.pace[0];
-  const within = oldest !== undefined && oldest.at >= model.stageBegan.at && recent > 0;
-  return { seconds: left / (within ? recent : done / spent), wholeRun };
+  return { seconds: left / (recent > 0 ? recent : done / spent), wholeRun };
 }
 
 export function elapsedLabel(model: ViewModel, at: number): string {
