@@ -9,8 +9,8 @@ import { toolCache } from '../tools/tool.ts';
 
 const exec = promisify(execFile);
 
-/** Readers that are not ours: Hugging Face's safetensors, and the ONNX project's own package. */
-const PACKAGES = ['numpy==2.4.6', 'safetensors==0.8.0', 'onnx==1.23.2'];
+/** Readers and writers that are not ours: Hugging Face's safetensors, the ONNX project's package, llama.cpp's GGUF. */
+const PACKAGES = ['numpy==2.4.6', 'safetensors==0.8.0', 'onnx==1.23.2', 'gguf==0.19.0'];
 
 /** The interpreter of a virtual environment in the tests' cache; made once, by pip. */
 async function interpreter(): Promise<string> {
