@@ -119,7 +119,9 @@ const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / 
 console.log(
   `64 movie rows used whole, ${PROBES} probes a round, ${args.forwards} example-forwards, gain in training loss`,
 );
-console.log('arm        sides  step  gain per seed            mean    nats per 1,000 examples  per second');
+console.log(
+  'arm        sides  step  gain per seed            mean    nats per 1,000 examples  per processor second',
+);
 for (const arm of arms) {
   for (const sides of [1, 2] as const) {
     const tuned = [];
