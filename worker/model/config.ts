@@ -8,14 +8,14 @@ const ACTIVATIONS: ReadonlyMap<unknown, BertConfig['activation']> = new Map([
   ['relu', 'relu'],
 ]);
 
-function invalid(field: string, message: string): never {
+export function invalid(field: string, message: string): never {
   throw new OnebyteError('MODEL_CONFIG_INVALID', `config.json: ${field} ${message}`, {
     field: `config.json:${field}`,
     remedy: 'use a model folder as Hugging Face publishes it',
   });
 }
 
-function natural(config: Readonly<Record<string, unknown>>, field: string, fallback?: number): number {
+export function natural(config: Readonly<Record<string, unknown>>, field: string, fallback?: number): number {
   const value = config[field] ?? fallback;
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 1 || value > 1e9) {
     invalid(field, `must be a whole number from 1 on, not ${JSON.stringify(value)}`);

@@ -5,7 +5,8 @@ import { OnebyteError } from '../errors.ts';
 import { bertModel } from './bert-model.ts';
 import { readBertConfig } from './config.ts';
 import type { Model } from './family.ts';
-import { readSafetensors } from './safetensors.ts';
+import { openSafetensors } from './safetensors-source.ts';
+import { loadWeights } from './source.ts';
 import type { TensorView } from './tensor.ts';
 import { openTokenizer, type TextTokenizer } from './tokenizer.ts';
 
@@ -16,7 +17,7 @@ export interface ModelFolder {
   readonly tokenizer: TextTokenizer;
   /** `config.json` as it was read: the start of an export's. */
   readonly config: Readonly<Record<string, unknown>>;
-  /** Lower-case hex SHA-256 of the weights file and of tokenizer.json. */
+  /** Lower-case hex SHA-256 of the weights (`WeightSource.load`) and of tokenizer.json. */
   readonly digests: { readonly weights: string; readonly tokenizer: string };
 }
 
@@ -27,7 +28,6 @@ const FAMILIES: ReadonlyMap<unknown, Open> = new Map([
   ['bert', (config, stored) => bertModel(readBertConfig(config), stored)],
 ]);
 
-const WEIGHTS = 'model.safetensors';
 const WHOLE = 'use the file that was published with the model';
 
 async function read(dir: string, file: string): Promise<Uint8Array> {
@@ -66,7 +66,7 @@ const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes)
 
 /**
  * Opens a Hugging Face model folder: config.json, model.safetensors, tokenizer.json (and tokenizer_config.json where
- * there is one). The weights are read once and stay in that memory; F32 tensors are views of it.
+ * there is one). The weights are read once.
  * @throws {OnebyteError} MODEL_FILE_MISSING, MODEL_FILE_INVALID, MODEL_FAMILY_UNKNOWN, MODEL_CONFIG_INVALID,
  *   MODEL_TENSOR_MISSING
  */
@@ -87,8 +87,8 @@ export async function openModelFolder(dir: string): Promise<ModelFolder> {
     parse('tokenizer.json', tokenizerJson),
     tokenizerConfig === undefined ? {} : parse('tokenizer_config.json', tokenizerConfig),
   );
-  const bytes = await read(dir, WEIGHTS);
-  const model = open(config, readSafetensors(bytes, WEIGHTS));
+  const { weights, digest } = await loadWeights(await openSafetensors(dir));
+  const model = open(config, weights);
   if (tokenizer.vocabulary > model.vocabulary) {
     throw new OnebyteError(
       'MODEL_CONFIG_INVALID',
@@ -96,6 +96,6 @@ export async function openModelFolder(dir: string): Promise<ModelFolder> {
       { field: 'tokenizer.json', remedy: 'use the tokenizer.json that was published with the model' },
     );
   }
-  const digests = { weights: sha256(bytes), tokenizer: sha256(tokenizerJson) };
+  const digests = { weights: digest, tokenizer: sha256(tokenizerJson) };
   return { dir, model, tokenizer, config, digests };
 }

@@ -1,4 +1,5 @@
 import { OnebyteError } from '../errors.ts';
+import type { StoredTensor } from './source.ts';
 import type { TensorView } from './tensor.ts';
 
 /** Bytes of an element of every dtype that the format defines and we read or know how to skip over. */
@@ -22,16 +23,14 @@ const DTYPE_BYTES: ReadonlyMap<string, number> = new Map([
 const MAX_HEADER_BYTES = 100_000_000;
 const MAX_RANK = 16;
 
-interface Entry {
-  readonly name: string;
-  readonly dtype: string;
-  readonly dims: readonly number[];
+/** A tensor's place in a file. */
+export interface Entry extends StoredTensor {
   /** Bytes from the start of the file. */
   readonly start: number;
   readonly end: number;
 }
 
-function refuse(field: string, message: string, cause?: unknown): never {
+export function refuse(field: string, message: string, cause?: unknown): never {
   throw new OnebyteError('MODEL_FILE_INVALID', `${field}: ${message}`, {
     field,
     remedy: 'fetch the file again, and check its SHA-256',
@@ -60,15 +59,27 @@ function checkEntry(file: string, name: string, raw: unknown, dataStart: number,
   return { name, dtype, dims: shape, start: dataStart + begin, end: dataStart + stop };
 }
 
-function parseHeader(file: string, bytes: Uint8Array): Entry[] {
-  if (bytes.length < 8) refuse(file, 'is shorter than its header');
-  const length = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
-  if (length > MAX_HEADER_BYTES || length > bytes.length - 8) {
-    refuse(file, `says its header has ${length} bytes, in a file of ${bytes.length}`);
+/**
+ * Bytes of the JSON that follows the first eight bytes of a file.
+ * @throws {OnebyteError} MODEL_FILE_INVALID where the file is shorter than that
+ */
+export function headerBytes(file: string, first: Uint8Array, fileBytes: number): number {
+  if (first.length < 8) refuse(file, 'is shorter than its header');
+  const length = Number(new DataView(first.buffer, first.byteOffset).getBigUint64(0, true));
+  if (length > MAX_HEADER_BYTES || length > fileBytes - 8) {
+    refuse(file, `says its header has ${length} bytes, in a file of ${fileBytes}`);
   }
+  return length;
+}
+
+/**
+ * The tensors of a file, from its header, checked against the size of the file.
+ * @throws {OnebyteError} MODEL_FILE_INVALID
+ */
+export function parseHeader(file: string, json: Uint8Array, fileBytes: number): Entry[] {
   let header: unknown;
   try {
-    header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(8, 8 + length)));
+    header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(json));
   } catch (cause) {
     refuse(file, 'its header is not JSON', cause);
   }
@@ -76,39 +87,51 @@ function parseHeader(file: string, bytes: Uint8Array): Entry[] {
     refuse(file, 'its header is no object');
   const entries = Object.entries(header)
     .filter(([name]) => name !== '__metadata__')
-    .map(([name, raw]) => checkEntry(file, name, raw, 8 + length, bytes.length));
+    .map(([name, raw]) => checkEntry(file, name, raw, 8 + json.length, fileBytes));
   const sorted = entries.toSorted((a, b) => a.start - b.start || a.end - b.end);
   for (let i = 1; i < sorted.length; i++) {
     if (sorted[i]!.start < sorted[i - 1]!.end) {
       refuse(`${file}[${sorted[i]!.name}]`, `overlaps ${sorted[i - 1]!.name}`);
     }
   }
-  return entries;
+  return sorted;
 }
 
-/** bfloat16 is the upper half of a float32. */
-function fromBf16(halves: Uint16Array): Float32Array {
-  const words = new Uint32Array(halves.length);
-  for (let i = 0; i < halves.length; i++) words[i] = halves[i]! << 16;
-  return new Float32Array(words.buffer);
+/** Whether tensors of a dtype are weights that we read. */
+export function isFloat(dtype: string): boolean {
+  return dtype === 'F32' || dtype === 'F16' || dtype === 'BF16';
 }
 
-function toFloat32(bytes: Uint8Array, entry: Entry): Float32Array | undefined {
+/** Bytes of one number. */
+export function widthOf(dtype: string): number {
+  return DTYPE_BYTES.get(dtype)!;
+}
+
+/**
+ * Widens numbers exactly.
+ * @param bytes little endian, at any offset
+ */
+export function widen(dtype: string, bytes: Uint8Array, into: Float32Array): void {
+  const width = widthOf(dtype);
   // A typed array needs an aligned start; a copy gives one where the file does not.
-  const at = bytes.byteOffset + entry.start;
-  const length = entry.end - entry.start;
-  const view = (align: number): { buffer: ArrayBufferLike; at: number } =>
-    at % align === 0
-      ? { buffer: bytes.buffer, at }
-      : { buffer: bytes.slice(entry.start, entry.end).buffer, at: 0 };
-  if (entry.dtype === 'F32') {
-    const from = view(4);
-    return new Float32Array(from.buffer, from.at, length / 4);
+  const { buffer, byteOffset } = bytes.byteOffset % width === 0 ? bytes : bytes.slice();
+  if (dtype === 'F32') into.set(new Float32Array(buffer, byteOffset, into.length));
+  else if (dtype === 'F16') into.set(new Float16Array(buffer, byteOffset, into.length));
+  else {
+    // bfloat16 is the upper half of a float32.
+    const halves = new Uint16Array(buffer, byteOffset, into.length);
+    const words = new Uint32Array(into.buffer, into.byteOffset, into.length);
+    for (let i = 0; i < halves.length; i++) words[i] = halves[i]! << 16;
   }
-  const from = view(2);
-  if (entry.dtype === 'F16') return Float32Array.from(new Float16Array(from.buffer, from.at, length / 2));
-  if (entry.dtype === 'BF16') return fromBf16(new Uint16Array(from.buffer, from.at, length / 2));
-  return undefined;
+}
+
+function toFloat32(bytes: Uint8Array, { dtype, start, end }: Entry): Float32Array {
+  const part = bytes.subarray(start, end);
+  if (dtype === 'F32' && part.byteOffset % 4 === 0)
+    return new Float32Array(part.buffer, part.byteOffset, part.length / 4);
+  const data = new Float32Array(part.length / widthOf(dtype));
+  widen(dtype, part, data);
+  return data;
 }
 
 /**
@@ -119,9 +142,9 @@ function toFloat32(bytes: Uint8Array, entry: Entry): Float32Array | undefined {
  */
 export function readSafetensors(bytes: Uint8Array, file = 'model.safetensors'): Map<string, TensorView> {
   const tensors = new Map<string, TensorView>();
-  for (const entry of parseHeader(file, bytes)) {
-    const data = toFloat32(bytes, entry);
-    if (data !== undefined) tensors.set(entry.name, { dims: entry.dims, data });
+  const length = headerBytes(file, bytes, bytes.length);
+  for (const entry of parseHeader(file, bytes.subarray(8, 8 + length), bytes.length)) {
+    if (isFloat(entry.dtype)) tensors.set(entry.name, { dims: entry.dims, data: toFloat32(bytes, entry) });
   }
   return tensors;
 }
