@@ -1,6 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { WEIGHTS } from '../worker/data/cache.ts';
 
 /** In the directory of a run: where this machine has the base model. A job may name it by a path that begins elsewhere. */
 export const BASE_NAME = 'base.json';
@@ -16,7 +15,7 @@ export function baseOf(run: string, sha256: string): string | null {
   try {
     const base = JSON.parse(readFileSync(join(run, BASE_NAME), 'utf8')) as Partial<Base>;
     if (typeof base.model !== 'string' || base.sha256 !== sha256) return null;
-    return existsSync(join(base.model, WEIGHTS)) ? base.model : null;
+    return existsSync(base.model) ? base.model : null;
   } catch {
     // Without it, the job itself says where the model is.
     return null;

@@ -28,11 +28,11 @@ export interface FineTuneJob {
      */
     model: {
       /**
-       * A folder in Hugging Face's layout (config.json, model.safetensors, tokenizer.json): hf://ORGANISATION/NAME[@REVISION], https://, s3://, file:// or a path. Any source may deliver it: what counts is the digest.
+       * A folder in Hugging Face's layout (config.json, model.safetensors, tokenizer.json): hf://ORGANISATION/NAME[@REVISION], https://, s3://, file:// or a path; or one file that ends in .gguf: hf://ORGANISATION/NAME/FILE.gguf[@REVISION]. Any source may deliver it: what counts is the digest.
        */
       uri: string;
       /**
-       * SHA-256 of model.safetensors, 64 hexadecimal digits. Weights of another digest are refused.
+       * SHA-256 of model.safetensors or of the .gguf file, 64 hexadecimal digits. Weights of another digest are refused.
        */
       sha256: string;
     };

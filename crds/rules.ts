@@ -46,7 +46,7 @@ export const RULES: Readonly<Record<string, Twin>> = {
   'seed-fixed': fixed,
   'model-fixed': fixed,
   'model-uri': matches(
-    /^(hf:\/\/[A-Za-z0-9_.-]+\/[A-Za-z0-9_.-]+(@[A-Za-z0-9_./-]+)?|(https?|s3|file):\/\/[^ ]+|[^ :]+)$/,
+    /^(hf:\/\/[A-Za-z0-9_.-]+\/[A-Za-z0-9_.-]+(\/[A-Za-z0-9_./-]+[.]gguf)?(@[A-Za-z0-9_./-]+)?|(https?|s3|file):\/\/[^ ]+|[^ :]+)$/,
   ),
   'model-sha256': matches(/^[0-9a-f]{64}$/),
   'task-fixed': fixed,

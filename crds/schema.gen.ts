@@ -145,11 +145,11 @@ export const SCHEMA: Schema = {
        "type": "string",
        "minLength": 1,
        "maxLength": 1024,
-       "description": "A folder in Hugging Face's layout (config.json, model.safetensors, tokenizer.json): hf://ORGANISATION/NAME[@REVISION], https://, s3://, file:// or a path. Any source may deliver it: what counts is the digest.",
+       "description": "A folder in Hugging Face's layout (config.json, model.safetensors, tokenizer.json): hf://ORGANISATION/NAME[@REVISION], https://, s3://, file:// or a path; or one file that ends in .gguf: hf://ORGANISATION/NAME/FILE.gguf[@REVISION]. Any source may deliver it: what counts is the digest.",
        "x-kubernetes-validations": [
         {
-         "rule": "self.matches('^(hf://[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+(@[A-Za-z0-9_./-]+)?|(https?|s3|file)://[^ ]+|[^ :]+)$')",
-         "message": "must be hf://ORGANISATION/NAME[@REVISION], https://..., s3://..., file://... or a path",
+         "rule": "self.matches('^(hf://[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+(/[A-Za-z0-9_./-]+[.]gguf)?(@[A-Za-z0-9_./-]+)?|(https?|s3|file)://[^ ]+|[^ :]+)$')",
+         "message": "must be hf://ORGANISATION/NAME[/FILE.gguf][@REVISION], https://..., s3://..., file://... or a path",
          "id": "model-uri"
         }
        ]
@@ -157,7 +157,7 @@ export const SCHEMA: Schema = {
       "sha256": {
        "type": "string",
        "maxLength": 64,
-       "description": "SHA-256 of model.safetensors, 64 hexadecimal digits. Weights of another digest are refused.",
+       "description": "SHA-256 of model.safetensors or of the .gguf file, 64 hexadecimal digits. Weights of another digest are refused.",
        "x-kubernetes-validations": [
         {
          "rule": "self.matches('^[0-9a-f]{64}$')",

@@ -170,6 +170,36 @@ describe('several processes', () => {
   });
 });
 
+describe('one file that is the model', () => {
+  test('comes from the hub by its own name, and from the cache after that', async () => {
+    await using server = await serve({ '/org/tiny/resolve/main/sub/any.gguf': { body: weights } });
+    const ctx = context(server.url);
+    const path = await resolveModel({ uri: `${uri}/sub/any.gguf`, sha256 }, ctx);
+    assert.equal(path, join(cacheFolder(ctx.env), 'models', sha256, 'model.gguf'));
+    assert.deepEqual(readFileSync(path), weights);
+    assert.equal(await resolveModel({ uri: 'hf://other/place/x.gguf@v1', sha256 }, ctx), path);
+    assert.equal(server.requests.length, 1);
+  });
+
+  test('a revision and an https:// address are honoured', async () => {
+    await using server = await serve({ '/org/tiny/resolve/v2/any.gguf': { body: weights } });
+    await resolveModel({ uri: `${uri}/any.gguf@v2`, sha256 }, context(server.url));
+    await resolveModel({ uri: `${server.url}/org/tiny/resolve/v2/any.gguf`, sha256 }, context(''));
+    assert.equal(server.requests.length, 2);
+  });
+
+  test('on disk it is used where it is, under any name', async () => {
+    const path = join(mkdtempSync(join(root, 'model-')), 'any.Q4_0.gguf');
+    writeFileSync(path, weights);
+    const ctx = context('');
+    assert.equal(await resolveModel({ uri: path, sha256 }, ctx), path);
+    const other = resolveModel({ uri: path, sha256: '0'.repeat(64) }, ctx);
+    await assert.rejects(other, { code: 'DIGEST_MISMATCH', field: 'model.sha256' });
+    const none = resolveModel({ uri: `${path.slice(0, -5)}x.gguf`, sha256 }, ctx);
+    await assert.rejects(none, { code: 'MODEL_FILE_MISSING', message: /there is no/ });
+  });
+});
+
 describe('a hub that does not answer', () => {
   test('nobody listens: the failure names the source, after one try', async () => {
     const unused = createServer();

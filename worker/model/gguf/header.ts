@@ -98,7 +98,8 @@ class Reader {
   readonly #utf8 = new TextDecoder('utf-8', { fatal: true });
 
   constructor(bytes: Uint8Array, fileBytes: number, file: string) {
-    this.#bytes = bytes;
+    // A plain array: `slice` of a Buffer would not copy.
+    this.#bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#fileBytes = fileBytes;
     this.#file = file;
