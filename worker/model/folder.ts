@@ -5,17 +5,19 @@ import { OnebyteError } from '../errors.ts';
 import { bertModel } from './bert-model.ts';
 import { readBertConfig } from './config.ts';
 import type { Model } from './family.ts';
+import { openGguf } from './gguf/source.ts';
 import { openSafetensors } from './safetensors-source.ts';
 import { loadWeights } from './source.ts';
 import type { TensorView } from './tensor.ts';
 import { openTokenizer, type TextTokenizer } from './tokenizer.ts';
 
-/** A Hugging Face model folder, read and checked. */
+/** A Hugging Face model folder, or a GGUF file, read and checked. */
 export interface ModelFolder {
+  /** The folder, or the file. */
   readonly dir: string;
   readonly model: Model;
   readonly tokenizer: TextTokenizer;
-  /** `config.json` as it was read: the start of an export's. */
+  /** `config.json` as it was read, or as it would be: the start of an export's. */
   readonly config: Readonly<Record<string, unknown>>;
   /** Lower-case hex SHA-256 of the weights (`WeightSource.load`) and of tokenizer.json. */
   readonly digests: { readonly weights: string; readonly tokenizer: string };
@@ -64,23 +66,47 @@ function parse(file: string, bytes: Uint8Array): Record<string, unknown> {
 
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
+function familyOf(config: Readonly<Record<string, unknown>>): Open {
+  const open = FAMILIES.get(config.model_type);
+  if (open !== undefined) return open;
+  const known = [...FAMILIES.keys()].join(', ');
+  throw new OnebyteError(
+    'MODEL_FAMILY_UNKNOWN',
+    `the model's family is ${JSON.stringify(config.model_type)}; known: ${known}`,
+    { field: 'config.json:model_type', remedy: `use a model of a known family: ${known}` },
+  );
+}
+
+function checkVocabulary(tokenizer: TextTokenizer, model: Model, file: string): void {
+  if (tokenizer.vocabulary <= model.vocabulary) return;
+  throw new OnebyteError(
+    'MODEL_CONFIG_INVALID',
+    `${file} gives ids up to ${tokenizer.vocabulary - 1}, and the model has ${model.vocabulary} embeddings`,
+    { field: file, remedy: `use the ${file} that was published with the model` },
+  );
+}
+
+/** A GGUF file has its tokenizer in it, so one digest speaks for both. */
+async function openFile(path: string): Promise<ModelFolder> {
+  const { config, tokenizer: found, source } = await openGguf(path);
+  const open = familyOf(config);
+  const tokenizer = openTokenizer(found.json, found.config);
+  const { weights, digest } = await loadWeights(source);
+  const model = open(config, weights);
+  checkVocabulary(tokenizer, model, source.file);
+  return { dir: path, model, tokenizer, config, digests: { weights: digest, tokenizer: digest } };
+}
+
 /**
  * Opens a Hugging Face model folder: config.json, model.safetensors, tokenizer.json (and tokenizer_config.json where
- * there is one). The weights are read once.
+ * there is one); or a file that ends in `.gguf`. The weights are read once.
  * @throws {OnebyteError} MODEL_FILE_MISSING, MODEL_FILE_INVALID, MODEL_FAMILY_UNKNOWN, MODEL_CONFIG_INVALID,
- *   MODEL_TENSOR_MISSING
+ *   MODEL_TENSOR_MISSING, MODEL_TYPE_UNSUPPORTED
  */
 export async function openModelFolder(dir: string): Promise<ModelFolder> {
+  if (/[.]gguf$/i.test(dir)) return openFile(dir);
   const config = parse('config.json', await read(dir, 'config.json'));
-  const open = FAMILIES.get(config.model_type);
-  if (open === undefined) {
-    const known = [...FAMILIES.keys()].join(', ');
-    throw new OnebyteError(
-      'MODEL_FAMILY_UNKNOWN',
-      `the model's family is ${JSON.stringify(config.model_type)}; known: ${known}`,
-      { field: 'config.json:model_type', remedy: `use a model of a known family: ${known}` },
-    );
-  }
+  const open = familyOf(config);
   const tokenizerJson = await read(dir, 'tokenizer.json');
   const tokenizerConfig = await read(dir, 'tokenizer_config.json').catch(() => undefined);
   const tokenizer = openTokenizer(
@@ -89,13 +115,7 @@ export async function openModelFolder(dir: string): Promise<ModelFolder> {
   );
   const { weights, digest } = await loadWeights(await openSafetensors(dir));
   const model = open(config, weights);
-  if (tokenizer.vocabulary > model.vocabulary) {
-    throw new OnebyteError(
-      'MODEL_CONFIG_INVALID',
-      `tokenizer.json gives ids up to ${tokenizer.vocabulary - 1}, and the model has ${model.vocabulary} embeddings`,
-      { field: 'tokenizer.json', remedy: 'use the tokenizer.json that was published with the model' },
-    );
-  }
+  checkVocabulary(tokenizer, model, 'tokenizer.json');
   const digests = { weights: digest, tokenizer: sha256(tokenizerJson) };
   return { dir, model, tokenizer, config, digests };
 }
