@@ -32,8 +32,12 @@ export interface GgufFile {
   readonly config: Record<string, unknown>;
   readonly tokenizer: GgufTokenizer;
   readonly tensors: ReadonlyMap<string, GgufStored>;
-  /** Reads the file once, from start to end. @returns its lower-case hex SHA-256 */
-  pass(sinkOf: (tensor: GgufStored) => RowSink | undefined): Promise<string>;
+  /**
+   * Reads the file once, from start to end.
+   * @param ended called after the last row of each tensor that has a sink
+   * @returns its lower-case hex SHA-256
+   */
+  pass(sinkOf: (tensor: GgufStored) => RowSink | undefined, ended?: () => Promise<void>): Promise<string>;
   readonly source: WeightSource;
 }
 
@@ -68,8 +72,8 @@ export async function openGguf(path: string): Promise<GgufFile> {
         refuseFile(`${file}[${tensor.name}]`, `has ${dims[0]} rows, no multiple of a head's ${headWidth}`);
       tensors.set(name, { name, dims, dtype: type.name, tensor, headWidth: moved ? headWidth : undefined });
     }
-    const pass = (sinkOf: (tensor: GgufStored) => RowSink | undefined) =>
-      withFile(path, (again) => readAll(again, file, tensors, sinkOf));
+    const pass: GgufFile['pass'] = (sinkOf, ended) =>
+      withFile(path, (again) => readAll(again, file, tensors, sinkOf, ended));
     const source: WeightSource = {
       file,
       tensors,
@@ -84,7 +88,7 @@ export async function openGguf(path: string): Promise<GgufFile> {
 }
 
 /** Widens each row to where it belongs. */
-function widening({ tensor, headWidth }: GgufStored, into: Float32Array): RowSink {
+export function widening({ tensor, headWidth }: GgufStored, into: Float32Array): RowSink {
   // A bias is one row, and each of its numbers moves.
   if (tensor.dims.length === 1 && headWidth !== undefined) {
     return (_, blocks) => {
@@ -134,6 +138,7 @@ async function readAll(
   file: string,
   tensors: ReadonlyMap<string, GgufStored>,
   sinkOf: (tensor: GgufStored) => RowSink | undefined,
+  ended?: () => Promise<void>,
 ): Promise<string> {
   const hash = createHash('sha256');
   const { size } = await handle.stat();
@@ -165,6 +170,7 @@ async function readAll(
         sink(to, piece.subarray(i * rowBytes, (i + 1) * rowBytes));
       }
     }
+    await ended?.();
   }
   await skipTo(size);
   return hash.digest('hex');
