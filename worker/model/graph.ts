@@ -18,6 +18,8 @@ export interface BuiltGraph {
   readonly bytes: Uint8Array;
   /** Memory that the initializers lie in; pass as the session option `externalData`. */
   readonly external: readonly { readonly path: string; readonly data: Uint8Array }[];
+  /** Folder of the files that frozen weights stay in, mapped by the runtime; absent: all are in memory. */
+  readonly folder?: string;
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
   /** Names of the weights that are frozen in the session. */

@@ -1,3 +1,4 @@
+import { basename, dirname } from 'node:path';
 import { create, toBinary } from '@bufbuild/protobuf';
 import {
   type AttributeProto,
@@ -20,7 +21,9 @@ import {
   type ValueInfoProto,
   ValueInfoProtoSchema,
 } from 'onnx-buf';
+import { OnebyteError } from '../errors.ts';
 import type { BuiltGraph, Port } from './graph.ts';
+import type { Place } from './stored.ts';
 import type { TensorView } from './tensor.ts';
 
 /** ONNX IR version and operator set that onnxruntime 1.30 and older tools both read. */
@@ -33,6 +36,16 @@ const ELEMENT: Record<Port['dtype'], TensorProto_DataType> = {
   float32: TensorProto_DataType.FLOAT,
   int32: TensorProto_DataType.INT32,
   int64: TensorProto_DataType.INT64,
+};
+
+/** What a weight in a file may be made of. */
+export type StoredElement = 'F32' | 'F16' | 'BF16' | 'U8';
+
+const STORED: Record<StoredElement, TensorProto_DataType> = {
+  F32: TensorProto_DataType.FLOAT,
+  F16: TensorProto_DataType.FLOAT16,
+  BF16: TensorProto_DataType.BFLOAT16,
+  U8: TensorProto_DataType.UINT8,
 };
 
 export type Attribute = number | string | readonly number[] | { readonly float: number };
@@ -89,6 +102,7 @@ export class OnnxWriter {
   readonly #outputs: Port[] = [];
   readonly #frozen: string[] = [];
   readonly #embed: boolean;
+  #folder: string | undefined;
   #count = 0;
 
   /** @param embed put the weights into the protobuf, for a file that stands alone */
@@ -117,6 +131,11 @@ export class OnnxWriter {
     return this.#put(`s_${value}`, [], TensorProto_DataType.INT64, bytesOf(data));
   }
 
+  /** A scalar byte. */
+  byte(value: number): string {
+    return this.#put(`b_${value}`, [], TensorProto_DataType.UINT8, Uint8Array.of(value));
+  }
+
   /** A small float constant inside the protobuf. */
   floats(name: string, values: Float32Array): string {
     return this.#put(name, [values.length], TensorProto_DataType.FLOAT, bytesOf(values));
@@ -135,21 +154,37 @@ export class OnnxWriter {
     if (this.#embed) return this.#put(name, dims, TensorProto_DataType.FLOAT, bytesOf(data));
     const path = this.#external.get(data.buffer) ?? `memory${this.#external.size}`;
     this.#external.set(data.buffer, path);
+    const place = { path, offset: data.byteOffset, bytes: data.byteLength };
+    return this.#refer(name, dims, TensorProto_DataType.FLOAT, place);
+  }
+
+  /** Whether weights go into the protobuf. */
+  get embeds(): boolean {
+    return this.#embed;
+  }
+
+  /** A frozen weight, or a part of one, that stays in a file. All files of a graph lie in one folder. */
+  stored(name: string, dims: readonly number[], element: StoredElement, place: Place): string {
+    if (this.#initializers.has(name)) return name;
+    const folder = dirname(place.path);
+    if ((this.#folder ??= folder) !== folder)
+      throw new OnebyteError('INTERNAL', `weights of one graph lie in ${this.#folder} and in ${folder}`);
+    this.#frozen.push(name);
+    return this.#refer(name, dims, STORED[element], { ...place, path: basename(place.path) });
+  }
+
+  #refer(
+    name: string,
+    dims: readonly number[],
+    dataType: TensorProto_DataType,
+    { path, offset, bytes }: Place,
+  ): string {
     const entry = (key: string, value: string | number) =>
       create(StringStringEntryProtoSchema, { key, value: String(value) });
-    const externalData = [
-      entry('location', path),
-      entry('offset', data.byteOffset),
-      entry('length', data.byteLength),
-    ];
-    const tensor = create(TensorProtoSchema, {
-      name,
-      dims: dims.map(BigInt),
-      dataType: TensorProto_DataType.FLOAT,
-      dataLocation: TensorProto_DataLocation.EXTERNAL,
-      externalData,
-    });
-    this.#initializers.set(name, tensor);
+    const externalData = [entry('location', path), entry('offset', offset), entry('length', bytes)];
+    const dataLocation = TensorProto_DataLocation.EXTERNAL;
+    const tensor = { name, dims: dims.map(BigInt), dataType, dataLocation, externalData };
+    this.#initializers.set(name, create(TensorProtoSchema, tensor));
     return name;
   }
 
@@ -198,6 +233,7 @@ export class OnnxWriter {
       inputs: this.#inputs,
       outputs: this.#outputs,
       initializers: this.#frozen,
+      ...(this.#folder === undefined ? {} : { folder: this.#folder }),
     };
   }
 

@@ -29,6 +29,7 @@ export class Session {
 
   /** @throws OnebyteError ENGINE_FAILED when the runtime refuses the graph, or there is no memory for it */
   static async open(graph: BuiltGraph, { threads }: SessionOptions): Promise<Session> {
+    const { left, unfolded } = leftInFiles(graph);
     try {
       const session = await throughGate(() =>
         InferenceSession.create(graph.bytes, {
@@ -37,7 +38,7 @@ export class Session {
           intraOpNumThreads: threads,
           interOpNumThreads: 1,
           // Idle threads that spin take the cores from the state's kernels and from other workers on this machine.
-          extra: { session: { intra_op: { allow_spinning: '0' } } },
+          extra: { session: { intra_op: { allow_spinning: '0' }, ...left }, ...unfolded },
           // Its errors are thrown, and say the same.
           logSeverityLevel: 4,
         }),
@@ -76,6 +77,18 @@ export class Session {
   async close(): Promise<void> {
     await throughGate(() => this.#session.release());
   }
+}
+
+/**
+ * How weights that stay in files are used from there: mapped, neither packed anew nor widened once and for all, which
+ * would put a copy of them into memory.
+ */
+function leftInFiles({ folder }: BuiltGraph): { left: Record<string, string>; unfolded: object } {
+  if (folder === undefined) return { left: {}, unfolded: {} };
+  return {
+    left: { model_external_initializers_file_folder_path: folder, disable_prepacking: '1' },
+    unfolded: { optimization: { disable_specified_optimizers: 'ConstantFolding' } },
+  };
 }
 
 function failure(what: string, cause: unknown): OnebyteError {
