@@ -37,6 +37,8 @@ const RULES: Readonly<Record<string, object>> = {
 };
 /** Maps whose keys are the user's own. */
 const OPEN = new Set([
+  // Another chart's values: it has its own say.
+  'nats-server',
   'operator.resources',
   'operator.podAnnotations',
   'operator.podLabels',
@@ -93,6 +95,7 @@ function rowsOf(map: YAMLMap, prefix = ''): Row[] {
       return about === '' ? inner : [{ path, value: '', about }, ...inner];
     }
     const plain = isScalar(value) ? value.value : (value as YAMLMap).toJSON();
+    if (path === 'nats-server') return [{ path, value: '', about }];
     return [{ path, value: JSON.stringify(plain), about }];
   });
 }
@@ -108,9 +111,10 @@ function readme(values: string, version: string): string {
 # Onebyte on Kubernetes
 
 Chart ${version} for Kubernetes 1.30 or newer. It installs the operator, the API \`FineTuneJob\`, and what it takes to watch
-them. NATS with JetStream 2.11 or newer has to be there: the official chart of nats-io sets one up.
+them. NATS with JetStream 2.11 or newer comes with it (\`nats.enabled\`, the official chart of nats-io), or is somewhere already
+(\`nats.url\`).
 
-    helm install onebyte charts/onebyte --namespace onebyte --create-namespace --set nats.url=nats://nats.nats.svc:4222
+    helm install onebyte charts/onebyte --namespace onebyte --create-namespace --set nats.enabled=true
     helm --namespace onebyte test onebyte
     kubectl apply -f examples/sentiment/job.yaml
     kubectl get ftj --watch

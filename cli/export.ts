@@ -1,16 +1,9 @@
 import { join } from 'node:path';
 import { trainedOf } from '../worker/engine/trained.ts';
 import { OnebyteError } from '../worker/errors.ts';
-import {
-  exportOnnx,
-  exportPeft,
-  exportSafetensors,
-  type Files,
-  type Trained,
-  writeFiles,
-} from '../worker/model/export.ts';
+import { exportOnnx, exportPeft, exportSafetensors, type Files, writeFiles } from '../worker/model/export.ts';
 import { journalAt } from './journal-file.ts';
-import { type Replayed, replay } from './replay.ts';
+import { type Replayed, type ReplayOptions, replay } from './replay.ts';
 
 export const FORMATS = ['peft', 'safetensors', 'onnx'] as const;
 export type Format = (typeof FORMATS)[number];
@@ -21,20 +14,26 @@ export async function exportRun(
   options: { readonly format: Format; readonly out: string; readonly model?: string },
 ): Promise<string[]> {
   const journal = journalAt(run);
-  const replayed = await replay(journal, options);
-  if (replayed.mismatch !== null)
-    throw new OnebyteError(
-      'JOURNAL_CORRUPT',
-      `the journal fails its own digest at round ${replayed.mismatch.round}`,
-      { field: journal, remedy: 'take another copy of the journal' },
-    );
-  const trained = trainedOf(replayed.replica, replayed.plan, replayed.basis, replayed.folder);
-  const files = await filesOf(options.format, replayed, trained);
+  const files = await modelFiles(await sound(journal, options), options.format);
   await writeFiles(options.out, files);
   return [...files].map(([name, bytes]) => `${join(options.out, name)} (${bytes.length} bytes)`);
 }
 
-function filesOf(format: Format, { folder, replica }: Replayed, trained: Trained): Promise<Files> | Files {
+/** Replays a journal. @throws OnebyteError JOURNAL_CORRUPT where it does not give the digests in it */
+export async function sound(journal: string, options: ReplayOptions): Promise<Replayed> {
+  const replayed = await replay(journal, options);
+  if (replayed.mismatch === null) return replayed;
+  throw new OnebyteError(
+    'JOURNAL_CORRUPT',
+    `the journal fails its own digest at round ${replayed.mismatch.round}`,
+    { field: journal, remedy: 'take another copy of the journal' },
+  );
+}
+
+/** The model that a journal gives, as the files of a format. */
+export async function modelFiles(replayed: Replayed, format: Format): Promise<Files> {
+  const { folder, replica, plan, basis } = replayed;
+  const trained = trainedOf(replica, plan, basis, folder);
   switch (format) {
     case 'safetensors':
       return exportSafetensors(folder, trained);

@@ -4,6 +4,7 @@ import { pathToFileURL } from 'node:url';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { OnebyteError } from '../worker/errors.ts';
 import { exportRun, FORMATS, type Format } from './export.ts';
+import { exportRunCommand } from './export-run.ts';
 import { describeJournal, journalJson } from './journal.ts';
 import { EXIT, errorLines, exitCodeOf } from './print.ts';
 import { replayCommand } from './replay-command.ts';
@@ -130,6 +131,15 @@ export function program(): Command {
     .action(async () => {
       // Threads may still compute: what they find nobody waits for.
       process.exit(await workerCommand(process.env, onebyte.version() ?? ''));
+    });
+
+  onebyte
+    .command('export-run')
+    .description(
+      'write the model of a run over NATS that has ended to the output of its job (docs/worker.md)',
+    )
+    .action(async () => {
+      process.exit(await exportRunCommand(process.env));
     });
 
   onebyte

@@ -23,6 +23,7 @@ export interface LabJob {
   /** More of `spec.method`. */
   readonly method?: object;
   readonly checkpoint?: number;
+  readonly output?: object;
 }
 
 /** A folder with a tiny model, data for several parties and job files, as a person or the operator would make them. */
@@ -55,7 +56,7 @@ export class Lab {
   /** Writes a job file in which each party is a group of its own. */
   async job(changes: LabJob = {}, file = 'job.yaml', parties = 3): Promise<string> {
     const { name = 'lab', rounds = 30, probes = 4, everyRounds = 10, seed = 1, method, checkpoint } = changes;
-    const { scope = { type: 'lora', rank: 2 } } = changes;
+    const { scope = { type: 'lora', rank: 2 }, output } = changes;
     const source = (party: number, split: string) => ({
       name: `p${party}`,
       uri: `data/${party}-${split}.jsonl`,
@@ -81,6 +82,7 @@ export class Lab {
         },
         evaluation: { everyRounds },
         checkpoint: { everyRounds: checkpoint ?? 10 },
+        ...(output && { output }),
         groups: Array.from({ length: parties }, (_, party) => ({
           name: `p${party}`,
           data: { train: [source(party, 'train')], validation: [source(party, 'validation')] },
@@ -93,8 +95,18 @@ export class Lab {
 
   /** A worker of a party, over NATS. `env` is put over what the operator would set. */
   worker(system: NatsSystem, uid: string, party: number, env: Record<string, string> = {}): WorkerProcess {
+    return new WorkerProcess(this.#environment(system, uid, party, env));
+  }
+
+  /** What writes the model once the run has ended, with a cache of its own. */
+  exporter(system: NatsSystem, uid: string): WorkerProcess {
+    const own = { ONEBYTE_WORKER: 'lab-export', ONEBYTE_CACHE: this.path('cache-export') };
+    return new WorkerProcess(this.#environment(system, uid, 0, own), 'export-run');
+  }
+
+  #environment(system: NatsSystem, uid: string, party: number, env: Record<string, string>) {
     const worker = env.ONEBYTE_WORKER ?? `lab-p${party}-0`;
-    return new WorkerProcess({
+    return {
       ONEBYTE_JOB: this.path('job.yaml'),
       ONEBYTE_JOB_UID: uid,
       ONEBYTE_WORKER: worker,
@@ -106,7 +118,7 @@ export class Lab {
       ONEBYTE_NATS_URL: system.urls.join(','),
       ONEBYTE_TERMINATION_LOG: this.termination(worker),
       ...env,
-    });
+    };
   }
 
   termination(worker: string): string {
@@ -133,7 +145,7 @@ export interface LogLine {
   readonly [field: string]: unknown;
 }
 
-/** `onebyte worker` in a process of its own. */
+/** `onebyte worker`, or another command for pods, in a process of its own. */
 export class WorkerProcess {
   readonly lines: LogLine[] = [];
   readonly ended: Promise<{ readonly code: number | null; readonly signal: string | null }>;
@@ -141,8 +153,8 @@ export class WorkerProcess {
   readonly #child: ChildProcess;
   #changed = Promise.withResolvers<void>();
 
-  constructor(env: Readonly<Record<string, string>>) {
-    this.#child = fork(MAIN, ['worker'], {
+  constructor(env: Readonly<Record<string, string>>, command = 'worker') {
+    this.#child = fork(MAIN, [command], {
       env: {
         PATH: process.env.PATH ?? '',
         HOME: process.env.HOME ?? '',

@@ -45,7 +45,8 @@ export function readAssignment(settings: ServiceSettings): Assignment {
   };
 }
 
-function readJob(file: string): FineTuneJob {
+/** @throws OnebyteError JOB_INVALID, FILE_UNREADABLE */
+export function readJob(file: string): FineTuneJob {
   const { job, mistakes } = parseJobFile(readText(file));
   if (job !== undefined) return job;
   const lines = mistakes.map(({ line, path, message }) => `${file}:${line ?? 1}: ${path}: ${message}`);

@@ -95,3 +95,14 @@ capabilities:
 {{- $given := default .Values.watchNamespaces .Values.networkPolicy.workers.namespaces -}}
 {{- toJson (default (list .Release.Namespace) $given) -}}
 {{- end -}}
+
+{{/* Where workers find NATS: as given, or the server that comes with the release. */}}
+{{- define "onebyte.natsUrl" -}}
+{{- if .Values.nats.url -}}
+{{- .Values.nats.url -}}
+{{- else if .Values.nats.enabled -}}
+{{- printf "nats://%s.%s.svc:4222" (include "nats.fullname" (index .Subcharts "nats-server")) .Release.Namespace -}}
+{{- else -}}
+{{- fail "nats.url: where is NATS? For example nats://nats.nats.svc:4222; or set nats.enabled" -}}
+{{- end -}}
+{{- end -}}

@@ -40,7 +40,7 @@ describe('the chart', { skip: noHelm }, () => {
           assert.ok(![...apiGroups, ...resources, ...verbs].includes('*'), 'no right is a wildcard');
           if (resources.includes('secrets')) assert.ok(verbs.every((verb) => !/get|list|watch/.test(verb)));
         }
-        if (object.kind === 'Deployment') checkPod((object as Deployment).spec.template.spec);
+        if (WITH_TEMPLATE.test(object.kind ?? '')) checkPod((object as Deployment).spec.template.spec);
         if (object.kind === 'Pod') checkPod((object as KubeObject & { spec: PodSpec }).spec);
       }
     });
@@ -72,6 +72,20 @@ describe('the chart', { skip: noHelm }, () => {
     });
   }
 
+  test('the operator and its workers find the NATS that comes with it, under whatever name it has', async () => {
+    const urlOf = async (more: object) => {
+      const objects = await render({ nats: { enabled: true }, ...more });
+      const { spec } = objects.find(({ kind }) => kind === 'Deployment') as Deployment;
+      const { env } = spec.template.spec.containers[0]!;
+      const services = objects.filter(({ kind }) => kind === 'Service').map(({ metadata }) => metadata.name);
+      const url = new URL(env!.find(({ name }) => name === 'ONEBYTE_NATS_URL')!.value!);
+      assert.ok(services.includes(url.hostname.split('.')[0]!), url.href);
+      return url.href;
+    };
+    assert.equal(await urlOf({}), 'nats://one-nats-server.onebyte.svc:4222');
+    assert.equal(await urlOf({ 'nats-server': { fullnameOverride: 'bus' } }), 'nats://bus.onebyte.svc:4222');
+  });
+
   test('a CRD that is to go with the release says so', async () => {
     const crdOf = async (crds: object) =>
       (await render({ nats: { url: 'nats://n:1' }, crds })).find(
@@ -90,8 +104,10 @@ interface PodSpec {
   readonly containers: {
     readonly securityContext: Record<string, unknown>;
     readonly resources: { limits?: object; requests?: object };
+    readonly env?: { readonly name: string; readonly value?: string }[];
   }[];
 }
+const WITH_TEMPLATE = /^(Deployment|StatefulSet)$/;
 type Deployment = KubeObject & { spec: { template: { spec: PodSpec } } };
 
 function checkPod({ securityContext, containers }: PodSpec): void {
@@ -128,16 +144,21 @@ describe('every object of the chart, on a real API server', { skip: noCluster },
   for (const [name, values] of Object.entries(MATRIX)) {
     test(`is taken by a dry run, with values for: ${name}`, async () => {
       const objects = await render(values);
-      // The pods of a Deployment are not made by a dry run: their template has to pass as well.
-      const deployment = objects.find(({ kind }) => kind === 'Deployment') as Deployment;
-      const metadata = { name: 'probe', namespace: 'onebyte' };
-      const pod = { apiVersion: 'v1', kind: 'Pod', metadata, spec: deployment.spec.template.spec };
+      // Pods are not made by a dry run of what makes them: their templates have to pass as well.
+      const pods = objects
+        .filter(({ kind }) => WITH_TEMPLATE.test(kind ?? ''))
+        .map((object) => ({
+          apiVersion: 'v1',
+          kind: 'Pod',
+          metadata: { name: `probe-${object.kind!.toLowerCase()}`, namespace: 'onebyte' },
+          spec: (object as Deployment).spec.template.spec,
+        }));
       const flags = ['--server-side', '--dry-run=server', '--validate=strict', '-f', '-'];
       const taken = await cluster.kubectl(
         ['apply', ...flags],
-        [...objects, pod].map((object) => stringify(object)).join('\n---\n'),
+        [...objects, ...pods].map((object) => stringify(object)).join('\n---\n'),
       );
-      assert.equal(taken.trimEnd().split('\n').length, objects.length + 1);
+      assert.equal(taken.trimEnd().split('\n').length, objects.length + pods.length);
     });
   }
 });

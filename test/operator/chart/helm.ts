@@ -47,8 +47,16 @@ export async function render(values: object, namespace = 'onebyte'): Promise<Kub
   if (code !== 0) throw new Error(stderr);
   return parseAllDocuments(stdout, { merge: true })
     .map((document): KubeObject | null => document.toJS({ maxAliasCount: -1 }))
-    .filter((object) => object !== null);
+    .filter((object) => object !== null)
+    .map((object) =>
+      CLUSTER_SCOPED.test(object.kind ?? '')
+        ? object
+        : // Charts below this one leave it to helm to say where they go.
+          { ...object, metadata: { ...object.metadata, namespace: object.metadata.namespace ?? namespace } },
+    );
 }
+
+const CLUSTER_SCOPED = /^(CustomResourceDefinition|ClusterRole|ValidatingAdmissionPolicy)/;
 
 const url = 'nats://nats.nats.svc:4222';
 const allMonitoring = {
@@ -72,6 +80,22 @@ export const MATRIX: Readonly<Record<string, object>> = {
       tolerations: [{ key: 'control', operator: 'Exists' }],
       nodeSelector: { 'kubernetes.io/os': 'linux' },
       priorityClassName: 'system-cluster-critical',
+    },
+  },
+  'NATS beside it': { nats: { enabled: true } },
+  'three NATS servers without volumes, and a name of their own': {
+    nats: { enabled: true },
+    'nats-server': {
+      fullnameOverride: 'bus',
+      config: {
+        cluster: { enabled: true, replicas: 3 },
+        jetstream: {
+          memoryStore: { enabled: true, maxSize: '256Mi' },
+          fileStore: { pvc: { enabled: false } },
+        },
+      },
+      promExporter: { enabled: false },
+      podDisruptionBudget: { enabled: true },
     },
   },
   'two namespaces': { nats: { url }, watchNamespaces: ['team-a', 'team-b'] },

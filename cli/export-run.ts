@@ -1,0 +1,140 @@
+import { mkdir, readFile, rm } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { type Logger, pino } from 'pino';
+import { cacheFolder } from '../worker/data/cache.ts';
+import { localPath } from '../worker/data/rows.ts';
+import { readArtifact, writeArtifact } from '../worker/engine/artifact.ts';
+import { modelOf } from '../worker/engine/prepare.ts';
+import { OnebyteError } from '../worker/errors.ts';
+import { JournalWriter } from '../worker/journal/file.ts';
+import { follow } from '../worker/journal/follow.ts';
+import { emptyLedger, type Ledger } from '../worker/journal/ledger.ts';
+import type { GenesisRecord } from '../worker/journal/record.ts';
+import { type Log, LogUnavailable } from '../worker/log/log.ts';
+import { NatsLog } from '../worker/log/nats.ts';
+import { writeFiles } from '../worker/model/export.ts';
+import type { ApiOptions } from '../worker/nats/api.ts';
+import { openNats } from '../worker/nats/connect.ts';
+import { inboxPrefix, jobNames } from '../worker/nats/names.ts';
+import { waitForStream } from '../worker/nats/stream.ts';
+import { fatalOf, writeTermination } from '../worker/service/fatal.ts';
+import { checkJob, readAssignment, readJob } from '../worker/service/job.ts';
+import {
+  DEFAULT_TERMINATION_LOG,
+  SERVICE_VARIABLES,
+  type ServiceSettings,
+  serviceSettings,
+} from '../worker/service/settings.ts';
+import { modelFiles, sound } from './export.ts';
+import { JOURNAL_NAME } from './journal-file.ts';
+import { EXIT, errorLines, exitCodeOf } from './print.ts';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Between two looks at a log that has not ended yet, in milliseconds. */
+const PAUSE = 1_000;
+
+/**
+ * `onebyte export-run`: once a run has ended, rebuilds its model from its log, as anybody could, and writes it to the job's
+ * `output`. Set up as a worker is. It may be stopped and started again at any point.
+ * @returns the exit code; what went wrong is written down for Kubernetes
+ */
+export async function exportRunCommand(env: Environment): Promise<number> {
+  const logger = pino({ level: env[SERVICE_VARIABLES.logLevel] || 'info', base: null });
+  const stop = new AbortController();
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stop.abort());
+  try {
+    await exportEnded(serviceSettings(env), logger, stop.signal);
+    return EXIT.done;
+  } catch (error) {
+    if (stop.signal.aborted) return EXIT.failed;
+    const fatal = fatalOf(error);
+    logger.fatal({ code: fatal.code, field: fatal.field, remedy: fatal.remedy }, fatal.message);
+    writeTermination(env[SERVICE_VARIABLES.terminationLog] || DEFAULT_TERMINATION_LOG, fatal);
+    for (const line of errorLines(fatal)) process.stderr.write(`${line}\n`);
+    return exitCodeOf(fatal);
+  }
+}
+
+async function exportEnded(settings: ServiceSettings, logger: Logger, signal: AbortSignal): Promise<void> {
+  const { uri, formats } = outputOf(settings);
+  const assignment = readAssignment(settings);
+  const { uid, jobFolder } = assignment;
+  const out = resolve(localPath(uri, jobFolder, 'spec.output.uri'));
+  const stage = join(cacheFolder(), 'exports', uid);
+  await mkdir(stage, { recursive: true });
+  const { nats, worker } = settings;
+  const names = jobNames(uid, nats.prefix);
+  const connection = await openNats(
+    { inboxPrefix: inboxPrefix(names.uid, worker, nats.prefix), ...nats.config, name: worker },
+    { wait: signal, onFailure: (error) => logger.warn({ code: error.code }, error.message) },
+  );
+  try {
+    const { domain } = nats;
+    const api: ApiOptions = domain === undefined ? {} : { domain };
+    await waitForStream(connection, names, signal, api);
+    logger.info('copying the journal');
+    const journal = join(stage, JOURNAL_NAME);
+    const genesis = await copyJournal(new NatsLog(connection, names, api), journal, signal);
+    checkJob(assignment, genesis);
+    logger.info('fetching the model');
+    const note = (line: string) => logger.info(line);
+    const model = await modelOf(genesis.job, { folder: jobFolder, log: note });
+    logger.info('rebuilding the model from the journal');
+    const replayed = await sound(journal, { model, log: note });
+    for (const format of formats) {
+      const files = await modelFiles(replayed, format);
+      await writeFiles(join(out, format), files);
+      logger.info({ folder: join(out, format), files: files.size }, 'wrote the model');
+    }
+    for (const artifact of genesis.artifacts)
+      await writeArtifact(await readArtifact(artifact, [settings.artifacts]), join(out, 'artifacts'));
+    // Last: a folder with a journal is a whole one.
+    await writeFiles(out, new Map([[JOURNAL_NAME, await readFile(journal)]]));
+    logger.info({ digest: replayed.digest, journal: join(out, JOURNAL_NAME) }, 'the export is complete');
+  } finally {
+    await connection.close();
+    await rm(stage, { recursive: true, force: true });
+  }
+}
+
+function outputOf({ jobFile }: ServiceSettings) {
+  const output = jobFile === undefined ? undefined : readJob(jobFile).spec.output;
+  if (output !== undefined) return output;
+  throw new OnebyteError('JOB_INVALID', 'the job has no output', {
+    field: 'spec.output',
+    remedy: 'Say in spec.output where the model is to go; the journal in the log has the run.',
+  });
+}
+
+/** Writes the journal of a run that has ended, or is about to. @returns its first record */
+async function copyJournal(log: Log, path: string, signal: AbortSignal): Promise<GenesisRecord> {
+  for (;;) {
+    signal.throwIfAborted();
+    try {
+      const { genesis, end } = await copyOnce(log, path);
+      if (genesis !== null && end !== null) return genesis;
+    } catch (error) {
+      if (!(error instanceof LogUnavailable)) throw error;
+    }
+    // What ended the run was seen elsewhere: this server may be a little behind.
+    await new Promise((resolve) => setTimeout(resolve, PAUSE));
+  }
+}
+
+async function copyOnce(log: Log, path: string): Promise<Ledger> {
+  const journal = JournalWriter.create(path);
+  let ledger = emptyLedger();
+  try {
+    for await (const entry of log.read(1)) {
+      const followed = follow(ledger, entry);
+      if ('ignored' in followed) continue;
+      journal.append(followed);
+      ledger = followed.ledger;
+      if (ledger.end !== null) break;
+    }
+    return ledger;
+  } finally {
+    journal.close();
+  }
+}

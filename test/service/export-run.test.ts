@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { replay } from '../../cli/replay.ts';
+import { TestJob } from '../nats/job.ts';
+import { NatsSystem } from '../nats/server.ts';
+import { missing } from '../tools/tool.ts';
+import { Lab } from './lab.ts';
+
+const skip = await missing('nats-server');
+
+describe('onebyte export-run', { skip }, () => {
+  let system: NatsSystem;
+  let lab: Lab;
+  let job: TestJob;
+  before(async () => {
+    [system, lab] = await Promise.all([NatsSystem.start(), Lab.make()]);
+    job = await TestJob.make(system, 1 << 24);
+  });
+  after(async () => {
+    await job?.close();
+    await system?.end();
+    await lab?.remove();
+  });
+
+  const out = (name: string) => lab.path(name);
+  const uri = (name: string) => `file://${out(name)}`;
+
+  it('waits for the end of the run, then writes journal and model, from which anybody gets the digest of the workers', async () => {
+    await lab.job({ output: { uri: uri('out'), formats: ['safetensors', 'peft'] } });
+    const exporter = lab.exporter(system, job.names.uid);
+    await exporter.said(/copying the journal/);
+    assert.deepEqual(await readdir(out('out')).catch(() => []), []);
+    const workers = [0, 1].map((party) => lab.worker(system, job.names.uid, party));
+    for (const worker of workers) assert.equal((await worker.ended).code, 0, worker.stderr);
+    assert.equal((await exporter.ended).code, 0, exporter.stderr);
+    const digest = (await exporter.said(/the export is complete/)).digest;
+    assert.equal(digest, workers[0]!.lines.find(({ msg }) => /has ended/.test(msg))!.digest);
+    const names = (await readdir(out('out'))).sort();
+    assert.deepEqual(names, ['journal.onebyte', 'peft', 'safetensors']);
+    assert.deepEqual((await readdir(join(out('out'), 'peft'))).sort(), [
+      'README.md',
+      'adapter_config.json',
+      'adapter_model.safetensors',
+    ]);
+    const replayed = await replay(join(out('out'), 'journal.onebyte'), { model: lab.path('model') });
+    assert.deepEqual([replayed.mismatch, replayed.digest], [null, digest]);
+  });
+
+  it('written again it is the same, byte for byte', async () => {
+    const before = await readFile(join(out('out'), 'safetensors', 'model.safetensors'));
+    const exporter = lab.exporter(system, job.names.uid);
+    assert.equal((await exporter.ended).code, 0, exporter.stderr);
+    assert.deepEqual(await readFile(join(out('out'), 'safetensors', 'model.safetensors')), before);
+  });
+
+  it('a place that it may not write to is named in its last words, with exit code 2', async () => {
+    await writeFile(out('taken'), 'a file');
+    await lab.job({ output: { uri: uri('taken') } });
+    const exporter = lab.exporter(system, job.names.uid);
+    assert.equal((await exporter.ended).code, 2);
+    assert.match(await lab.lastWords('lab-export'), /^FILE_UNWRITABLE: .*taken/);
+    await rm(out('taken'));
+  });
+
+  it('a job without an output is refused', async () => {
+    await lab.job();
+    const exporter = lab.exporter(system, job.names.uid);
+    assert.equal((await exporter.ended).code, 2);
+    assert.match(await lab.lastWords('lab-export'), /^JOB_INVALID: the job has no output/);
+  });
+});
