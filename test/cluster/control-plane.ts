@@ -93,6 +93,8 @@ export function controllerManagerFlags({ folder, ports }: ControlPlaneOptions): 
     // The default of 20 calls a second makes the first service account take 6 s.
     '--kube-api-qps=300',
     '--kube-api-burst=600',
+    // Autoscalers look every 15 s by default.
+    '--horizontal-pod-autoscaler-sync-period=1s',
     '--node-monitor-period=1s',
     '--node-monitor-grace-period=12s',
   ];
