@@ -1,9 +1,8 @@
 import { mkdir, readFile, rm } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { type Logger, pino } from 'pino';
 import { cacheFolder } from '../worker/data/cache.ts';
-import { localPath } from '../worker/data/rows.ts';
-import { readArtifact, writeArtifact } from '../worker/engine/artifact.ts';
+import { readArtifact } from '../worker/engine/artifact.ts';
 import { modelOf } from '../worker/engine/prepare.ts';
 import { OnebyteError } from '../worker/errors.ts';
 import { JournalWriter } from '../worker/journal/file.ts';
@@ -12,7 +11,6 @@ import { emptyLedger, type Ledger } from '../worker/journal/ledger.ts';
 import type { GenesisRecord } from '../worker/journal/record.ts';
 import { type Log, LogUnavailable } from '../worker/log/log.ts';
 import { NatsLog } from '../worker/log/nats.ts';
-import { writeFiles } from '../worker/model/export.ts';
 import type { ApiOptions } from '../worker/nats/api.ts';
 import { openNats } from '../worker/nats/connect.ts';
 import { inboxPrefix, jobNames } from '../worker/nats/names.ts';
@@ -26,6 +24,7 @@ import {
   serviceSettings,
 } from '../worker/service/settings.ts';
 import { modelFiles, sound } from './export.ts';
+import { openOutput } from './export-output.ts';
 import { JOURNAL_NAME } from './journal-file.ts';
 import { EXIT, errorLines, exitCodeOf } from './print.ts';
 
@@ -44,7 +43,7 @@ export async function exportRunCommand(env: Environment): Promise<number> {
   const stop = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stop.abort());
   try {
-    await exportEnded(serviceSettings(env), logger, stop.signal);
+    await exportEnded(env, logger, stop.signal);
     return EXIT.done;
   } catch (error) {
     if (stop.signal.aborted) return EXIT.failed;
@@ -56,11 +55,12 @@ export async function exportRunCommand(env: Environment): Promise<number> {
   }
 }
 
-async function exportEnded(settings: ServiceSettings, logger: Logger, signal: AbortSignal): Promise<void> {
+async function exportEnded(env: Environment, logger: Logger, signal: AbortSignal): Promise<void> {
+  const settings = serviceSettings(env);
   const { uri, formats } = outputOf(settings);
   const assignment = readAssignment(settings);
   const { uid, jobFolder } = assignment;
-  const out = resolve(localPath(uri, jobFolder, 'spec.output.uri'));
+  const output = openOutput(uri, jobFolder, env);
   const stage = join(cacheFolder(), 'exports', uid);
   await mkdir(stage, { recursive: true });
   const { nats, worker } = settings;
@@ -84,14 +84,16 @@ async function exportEnded(settings: ServiceSettings, logger: Logger, signal: Ab
     const replayed = await sound(journal, { model, log: note });
     for (const format of formats) {
       const files = await modelFiles(replayed, format);
-      await writeFiles(join(out, format), files);
-      logger.info({ folder: join(out, format), files: files.size }, 'wrote the model');
+      await output.write(format, files);
+      logger.info({ format, files: files.size, output: output.name }, 'wrote the model');
     }
-    for (const artifact of genesis.artifacts)
-      await writeArtifact(await readArtifact(artifact, [settings.artifacts]), join(out, 'artifacts'));
-    // Last: a folder with a journal is a whole one.
-    await writeFiles(out, new Map([[JOURNAL_NAME, await readFile(journal)]]));
-    logger.info({ digest: replayed.digest, journal: join(out, JOURNAL_NAME) }, 'the export is complete');
+    for (const artifact of genesis.artifacts) {
+      const bytes = await readArtifact(artifact, [settings.artifacts]);
+      await output.write('artifacts', new Map([[artifact.digest, bytes]]));
+    }
+    // Last: an output with a journal is a whole one.
+    await output.write('', new Map([[JOURNAL_NAME, await readFile(journal)]]));
+    logger.info({ digest: replayed.digest, output: output.name }, 'the export is complete');
   } finally {
     await connection.close();
     await rm(stage, { recursive: true, force: true });

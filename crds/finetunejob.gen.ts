@@ -634,7 +634,7 @@ export interface FineTuneJob {
      */
     output?: {
       /**
-       * A folder, file:// (a mounted volume), a path or s3://BUCKET/PREFIX.
+       * A folder, file:// (a mounted volume), a path or s3://BUCKET/PREFIX. It gets a folder for each format, and journal.onebyte, from which anybody rebuilds the model.
        */
       uri: string;
       /**
@@ -642,7 +642,7 @@ export interface FineTuneJob {
        */
       formats: ('safetensors' | 'peft' | 'onnx')[];
       /**
-       * Name of a Secret in the job's namespace.
+       * For s3://, name of a Secret in the job's namespace with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and, where the service is not Amazon's, AWS_ENDPOINT_URL.
        */
       credentialsSecret?: string;
     };
@@ -659,7 +659,7 @@ export interface FineTuneJob {
        */
       replicas: 1 | 3 | 5;
       /**
-       * Name of a Secret in the job's namespace.
+       * Name of a Secret in the job's namespace with any of user, password, token, nkey and credentials (a file as nsc writes it).
        */
       credentialsSecret?: string;
       /**
@@ -667,11 +667,11 @@ export interface FineTuneJob {
        */
       tls?: {
         /**
-         * Name of a Secret in the job's namespace.
+         * Name of a Secret with ca.crt, the authority of the server's certificate.
          */
         caSecret?: string;
         /**
-         * Name of a Secret in the job's namespace.
+         * Name of a Secret with tls.crt and tls.key, for a server that asks for them.
          */
         clientSecret?: string;
         /**

@@ -1615,7 +1615,7 @@ export const SCHEMA: Schema = {
        "type": "string",
        "minLength": 1,
        "maxLength": 1024,
-       "description": "A folder, file:// (a mounted volume), a path or s3://BUCKET/PREFIX.",
+       "description": "A folder, file:// (a mounted volume), a path or s3://BUCKET/PREFIX. It gets a folder for each format, and journal.onebyte, from which anybody rebuilds the model.",
        "x-kubernetes-validations": [
         {
          "rule": "self.matches('^((s3|file)://[^ ]+|[^:]+)$')",
@@ -1646,7 +1646,7 @@ export const SCHEMA: Schema = {
        "type": "string",
        "maxLength": 253,
        "pattern": "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
-       "description": "Name of a Secret in the job's namespace."
+       "description": "For s3://, name of a Secret in the job's namespace with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and, where the service is not Amazon's, AWS_ENDPOINT_URL."
       }
      }
     },
@@ -1682,7 +1682,7 @@ export const SCHEMA: Schema = {
        "type": "string",
        "maxLength": 253,
        "pattern": "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
-       "description": "Name of a Secret in the job's namespace."
+       "description": "Name of a Secret in the job's namespace with any of user, password, token, nkey and credentials (a file as nsc writes it)."
       },
       "tls": {
        "type": "object",
@@ -1692,13 +1692,13 @@ export const SCHEMA: Schema = {
          "type": "string",
          "maxLength": 253,
          "pattern": "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
-         "description": "Name of a Secret in the job's namespace."
+         "description": "Name of a Secret with ca.crt, the authority of the server's certificate."
         },
         "clientSecret": {
          "type": "string",
          "maxLength": 253,
          "pattern": "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
-         "description": "Name of a Secret in the job's namespace."
+         "description": "Name of a Secret with tls.crt and tls.key, for a server that asks for them."
         },
         "handshakeFirst": {
          "type": "boolean",

@@ -30,6 +30,7 @@ import {
   runOperator,
   stopSignal,
   WorkQueue,
+  type WriteGuard,
 } from './kube/mod.ts';
 import { OperatorMetrics } from './metrics/jobs.ts';
 import type { OperatorSettings } from './settings.ts';
@@ -45,7 +46,7 @@ export interface OperatorOptions {
   /** Ends the operator in order; default: SIGTERM and SIGINT. */
   readonly signal?: AbortSignal;
   /** Asked before every change, beside the lease; for tests that end an operator between two calls. */
-  readonly mayWrite?: () => string | undefined;
+  readonly mayWrite?: WriteGuard;
   /** Told when the stores are filled and this process leads. */
   readonly onLeading?: () => void;
   /** Told where health and metrics are served. */
@@ -90,9 +91,9 @@ export async function operate(options: OperatorOptions): Promise<void> {
         },
       })
     : undefined;
-  const leader = client.guarded(() => {
+  const leader = client.guarded((change) => {
     if (elector !== undefined && !elector.isLeading) return 'not the leader';
-    return options.mayWrite?.();
+    return options.mayWrite?.(change);
   });
   const recorder = new Recorder({
     client: leader,

@@ -130,7 +130,7 @@ export function workerPod(job: Job, identity: WorkerIdentity, settings: PodSetti
 
 /** The pod that writes the tuned model to `spec.output`, of the job's own template. */
 export function exportPod(job: Job, settings: PodSettings, secret?: string): Pod {
-  return podOf(job, settings, {
+  const pod = podOf(job, settings, {
     name: exportName(job.metadata.name),
     args: ['export-run'],
     templates: job.spec.template ? [job.spec.template] : [],
@@ -139,6 +139,10 @@ export function exportPod(job: Job, settings: PodSettings, secret?: string): Pod
     labels: { [LABELS.component]: COMPONENTS.export },
     annotations: {},
   });
+  const name = job.spec.output?.credentialsSecret;
+  const container = pod.spec!.containers.find((one) => one.name === WORKER_CONTAINER)!;
+  if (name !== undefined) container.envFrom = [...(container.envFrom ?? []), { secretRef: { name } }];
+  return pod;
 }
 
 interface Draft {

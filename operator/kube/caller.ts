@@ -48,8 +48,8 @@ export interface Call extends CallOptions {
   readonly isRepeatable: boolean;
 }
 
-/** Why the client refuses a change, or undefined when it may go ahead. */
-export type WriteGuard = () => string | undefined;
+/** Why the client refuses a change, such as `POST /api/v1/...`, or undefined when it may go ahead. */
+export type WriteGuard = (change: string) => string | undefined;
 
 /** A change was refused on this side, before anything was sent. */
 export class WriteRefused extends Error {
@@ -116,7 +116,7 @@ export class Caller {
 
   async #attempt(call: Call, guard: WriteGuard): Promise<unknown> {
     const name = nameOfCall(call);
-    const refusal = call.method === 'GET' ? undefined : guard();
+    const refusal = call.method === 'GET' ? undefined : guard(name);
     if (refusal !== undefined) throw new WriteRefused(`${name}: ${refusal}`);
     const { clock, onAttempt } = this.#options;
     const started = clock.monotonic();

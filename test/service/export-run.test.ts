@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { replay } from '../../cli/replay.ts';
@@ -62,6 +64,34 @@ describe('onebyte export-run', { skip }, () => {
     assert.equal((await exporter.ended).code, 2);
     assert.match(await lab.lastWords('lab-export'), /^FILE_UNWRITABLE: .*taken/);
     await rm(out('taken'));
+  });
+
+  it('a bucket gets the same files, the journal last', async () => {
+    const got = new Map<string, number>();
+    const server = createServer(async (request, response) => {
+      let bytes = 0;
+      for await (const chunk of request) bytes += (chunk as Buffer).length;
+      got.set(request.url!, bytes);
+      response.end();
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    await lab.job({ output: { uri: 's3://models/lab' } });
+    const { port } = server.address() as AddressInfo;
+    const exporter = lab.exporter(system, job.names.uid, {
+      AWS_ACCESS_KEY_ID: 'id',
+      AWS_SECRET_ACCESS_KEY: 'secret',
+      AWS_ENDPOINT_URL: `http://127.0.0.1:${port}`,
+    });
+    assert.equal((await exporter.ended).code, 0, exporter.stderr);
+    server.closeAllConnections();
+    server.close();
+    assert.equal([...got.keys()].at(-1), '/models/lab/journal.onebyte');
+    const written = await readFile(join(out('out'), 'safetensors', 'model.safetensors'));
+    assert.equal(got.get('/models/lab/safetensors/model.safetensors'), written.length);
+    assert.equal(
+      got.get('/models/lab/journal.onebyte'),
+      (await readFile(join(out('out'), 'journal.onebyte'))).length,
+    );
   });
 
   it('a job without an output is refused', async () => {

@@ -99,8 +99,8 @@ export class Lab {
   }
 
   /** What writes the model once the run has ended, with a cache of its own. */
-  exporter(system: NatsSystem, uid: string): WorkerProcess {
-    const own = { ONEBYTE_WORKER: 'lab-export', ONEBYTE_CACHE: this.path('cache-export') };
+  exporter(system: NatsSystem, uid: string, env: Record<string, string> = {}): WorkerProcess {
+    const own = { ONEBYTE_WORKER: 'lab-export', ONEBYTE_CACHE: this.path('cache-export'), ...env };
     return new WorkerProcess(this.#environment(system, uid, 0, own), 'export-run');
   }
 

@@ -15,6 +15,7 @@ import {
   type Pod,
   pods,
   realClock,
+  type WriteGuard,
 } from '../../../operator/kube/mod.ts';
 import { operate } from '../../../operator/main.ts';
 import { type OperatorSettings, operatorSettings } from '../../../operator/settings.ts';
@@ -41,7 +42,7 @@ export interface Running {
 export interface StartOptions {
   readonly settings?: Partial<OperatorSettings>;
   readonly env?: Record<string, string>;
-  readonly mayWrite?: () => string | undefined;
+  readonly mayWrite?: WriteGuard;
   readonly kubeconfig?: string;
   readonly logLevel?: string;
 }

@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { fineTuneJobs, type Job } from '../../../operator/jobs/job.ts';
+import type { LogJob, LogPort, LogState } from '../../../operator/jobs/log-port.ts';
 import { OWN_SELECTOR } from '../../../operator/jobs/names.ts';
 import {
   type Client,
   configMaps,
   podDisruptionBudgets,
   pods,
+  realClock,
   serviceAccounts,
   services,
 } from '../../../operator/kube/mod.ts';
@@ -18,6 +20,45 @@ import { applyCrd, getJob, MemoryLogs, podsOf, startOperator } from './harness.t
 const skip = await clusterMissing();
 /** `KILLS=1000` for the long run. */
 const kills = Number(process.env.KILLS ?? 30);
+
+/** A call without the names of objects: `POST pods`, `PATCH finetunejobs/status`. */
+function placeOf(change: string): string {
+  const [method, path = ''] = change.split(' ');
+  const [, resource, , subresource] = /namespaces\/[^/]+\/([^/?]+)(\/[^/?]+)?(\/[^/?]+)?/.exec(path) ?? [];
+  return `${method} ${resource}${subresource ?? ''}`;
+}
+
+/** The logs as one operator sees them, until it is dead. */
+class DyingLogs implements LogPort {
+  readonly #logs: MemoryLogs;
+  readonly #before: (what: string) => void;
+
+  constructor(logs: MemoryLogs, before: (what: string) => void) {
+    this.#logs = logs;
+    this.#before = before;
+  }
+
+  async create(job: LogJob): Promise<string> {
+    this.#before('create');
+    return this.#logs.create(job);
+  }
+
+  async last(job: LogJob): Promise<LogState> {
+    this.#before('last');
+    return this.#logs.last(job);
+  }
+
+  async remove(job: LogJob): Promise<void> {
+    this.#before('remove');
+    return this.#logs.remove(job);
+  }
+
+  credentials(): Promise<null> {
+    return Promise.resolve(null);
+  }
+
+  async close(): Promise<void> {}
+}
 
 describe('an operator that is killed between any two calls', { skip }, () => {
   let cluster: Cluster;
@@ -71,34 +112,6 @@ describe('an operator that is killed between any two calls', { skip }, () => {
       }
     };
 
-    while (killed < kills) {
-      await disturb();
-      await disturb();
-      // It may change so much, then it is dead: a call under way is lost, and everything in memory with it.
-      let left = pick(25);
-      let isDead = false;
-      const died = Promise.withResolvers<void>();
-      const die = () => {
-        isDead = true;
-        died.resolve();
-        return 'dead';
-      };
-      logs.before = () => {
-        if (isDead) throw new Error('dead');
-      };
-      const operator = await startOperator(cluster, logs, {
-        mayWrite: () => (isDead || left-- <= 0 ? die() : undefined),
-      });
-      const isIdle = new Promise<void>((resolve) => setTimeout(resolve, 400));
-      await Promise.race([died.promise, isIdle]);
-      if (isDead) killed++;
-      isDead = true;
-      await operator.stop().catch(() => undefined);
-    }
-    logs.before = () => undefined;
-
-    const operator = await startOperator(cluster, logs);
-    await operator.leading;
     const settled = async () => {
       const jobs = await client.listAll(fineTuneJobs);
       if (jobs.length !== wanted.size) return false;
@@ -108,6 +121,45 @@ describe('an operator that is killed between any two calls', { skip }, () => {
         return own.length === wanted.get(name);
       });
     };
+
+    const places = new Map<string, number>();
+    const dying: Promise<unknown>[] = [];
+    while (killed < kills) {
+      await disturb();
+      await disturb();
+      // It may change so much, then it is dead: a call under way is lost, and everything in memory with it.
+      let left = pick(25);
+      let place: string | null = null;
+      const died = Promise.withResolvers<void>();
+      /** Before a call that changes something, on the API server or on the one that keeps the logs. */
+      const before = (what: string) => {
+        if (place === null && left-- > 0) return undefined;
+        place ??= what;
+        died.resolve();
+        return 'dead';
+      };
+      const own = new DyingLogs(logs, (what) => {
+        if (what !== 'last' && before(`log: ${what}`) === 'dead') throw new Error('dead');
+      });
+      const operator = await startOperator(cluster, own, {
+        mayWrite: (change) => before(placeOf(change)),
+      });
+      await Promise.race([operator.leading, died.promise]);
+      // An operator that has nothing left to do is not killed, but replaced all the same.
+      while (place === null && !(await settled())) await Promise.race([died.promise, realClock.sleep(20)]);
+      await Promise.race([died.promise, realClock.sleep(100)]);
+      if (place !== null) {
+        killed++;
+        places.set(place, (places.get(place) ?? 0) + 1);
+      }
+      left = 0;
+      // What was on its way may still arrive while the next one is at work already.
+      dying.push(operator.stop().catch(() => undefined));
+    }
+    await Promise.all(dying);
+
+    const operator = await startOperator(cluster, logs);
+    await operator.leading;
     await until('everything is as people want it', settled);
 
     const jobs = await client.listAll(fineTuneJobs);
@@ -141,6 +193,7 @@ describe('an operator that is killed between any two calls', { skip }, () => {
       assert.equal(job.status?.observedGeneration, job.metadata.generation);
     }
     await operator.stop();
-    t.diagnostic(`${killed} operators were killed, over ${made} jobs`);
+    t.diagnostic(`${killed} operators were killed, over ${made} jobs; before`);
+    for (const [place, count] of [...places].sort((a, b) => b[1] - a[1])) t.diagnostic(`${count} x ${place}`);
   });
 });

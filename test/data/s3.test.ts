@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { after, before, describe, test } from 'node:test';
+import { objectUrl, putObject, type S3Settings, s3Settings, signed } from '../../worker/data/s3.ts';
+
+const example: S3Settings = {
+  accessKeyId: 'AKIAIOSFODNN7EXAMPLE',
+  secretAccessKey: 'wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY',
+  region: 'us-east-1',
+};
+
+test('a signature is the one in the documentation of Amazon S3', () => {
+  const { authorization } = signed(example, {
+    method: 'PUT',
+    url: new URL('https://examplebucket.s3.amazonaws.com/test%24file.text'),
+    headers: { date: 'Fri, 24 May 2013 00:00:00 GMT', 'x-amz-storage-class': 'REDUCED_REDUNDANCY' },
+    body: new TextEncoder().encode('Welcome to Amazon S3.'),
+    now: Date.parse('2013-05-24T00:00:00Z'),
+  });
+  assert.equal(
+    authorization,
+    'AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request,' +
+      'SignedHeaders=date;host;x-amz-content-sha256;x-amz-date;x-amz-storage-class,' +
+      'Signature=98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd',
+  );
+});
+
+test('a bucket is the first part of the name at Amazon, and of the path elsewhere', () => {
+  const place = "s3://models/a b/it's.bin";
+  assert.equal(objectUrl(example, place).href, 'https://models.s3.us-east-1.amazonaws.com/a%20b/it%27s.bin');
+  const other = { ...example, endpoint: 'http://minio:9000/' };
+  assert.equal(objectUrl(other, place).href, 'http://minio:9000/models/a%20b/it%27s.bin');
+});
+
+test('credentials that are missing are named', () => {
+  assert.throws(() => s3Settings({ AWS_ACCESS_KEY_ID: 'a' }), /AWS_SECRET_ACCESS_KEY is missing/);
+  const env = { AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'b', AWS_ENDPOINT_URL: 'http://minio:9000' };
+  const { region, endpoint } = s3Settings(env);
+  assert.deepEqual([region, endpoint], ['us-east-1', 'http://minio:9000']);
+});
+
+describe('an object on a server', () => {
+  let server: Server;
+  let settings: S3Settings;
+  const answers: number[] = [];
+  const got: { path: string; body: string; authorization: string }[] = [];
+  before(async () => {
+    server = createServer(async (request, response) => {
+      const chunks: Buffer[] = [];
+      for await (const chunk of request) chunks.push(chunk as Buffer);
+      const body = Buffer.concat(chunks).toString();
+      got.push({ path: request.url!, body, authorization: request.headers.authorization ?? '' });
+      response.writeHead(answers.shift() ?? 200);
+      response.end('<Error><Message>Access Denied</Message></Error>');
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    settings = { ...example, endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
+  });
+  after(() => new Promise((resolve) => server.close(resolve)));
+
+  test('is written with a signature, and again after a fault of the server', async () => {
+    answers.push(503);
+    await putObject(settings, 's3://models/run/file', new TextEncoder().encode('bytes'));
+    assert.deepEqual(
+      got.map(({ path, body }) => [path, body]),
+      [
+        ['/models/run/file', 'bytes'],
+        ['/models/run/file', 'bytes'],
+      ],
+    );
+    assert.match(got[0]!.authorization, /^AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE\//);
+  });
+
+  test('that may not be written is refused at once, in the words of the server', async () => {
+    answers.push(403);
+    got.length = 0;
+    await assert.rejects(
+      putObject(settings, 's3://models/run/file', new Uint8Array(1)),
+      /s3:\/\/models\/run\/file cannot be written: HTTP 403 Access Denied/,
+    );
+    assert.equal(got.length, 1);
+  });
+});

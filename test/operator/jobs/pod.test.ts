@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { program } from '../../../cli/main.ts';
+import { exportPod, workerPod } from '../../../operator/jobs/pod.ts';
+import { jobOf, settings } from './builder.ts';
+
+const worker = { name: 'tune-0', group: '', index: 0, failures: 0 };
+const containerOf = (pod: ReturnType<typeof exportPod>) =>
+  pod.spec!.containers.find(({ name }) => name === 'worker')!;
+
+describe('the pods of a job', () => {
+  const job = jobOf('tune', {
+    output: { uri: 's3://models/tune', credentialsSecret: 'bucket' },
+    template: { spec: { containers: [{ name: 'worker', envFrom: [{ configMapRef: { name: 'proxy' } }] }] } },
+  });
+
+  test('the one that writes the model gets the credentials of the output, and no worker does', () => {
+    const proxy = { configMapRef: { name: 'proxy' } };
+    assert.deepEqual(containerOf(exportPod(job, settings)).envFrom, [
+      proxy,
+      { secretRef: { name: 'bucket' } },
+    ]);
+    assert.deepEqual(containerOf(workerPod(job, worker, settings)).envFrom, [proxy]);
+  });
+
+  test('each runs a command that the image has', () => {
+    const commands = program().commands.map((command) => command.name());
+    for (const pod of [exportPod(job, settings), workerPod(job, worker, settings)]) {
+      const { command, args } = containerOf(pod);
+      assert.deepEqual(command, ['onebyte']);
+      assert.ok(commands.includes(args![0]!), args![0]);
+    }
+  });
+});
