@@ -42,9 +42,10 @@ describe('onebyte export-run', { skip }, () => {
     const names = (await readdir(out('out'))).sort();
     assert.deepEqual(names, ['journal.onebyte', 'peft', 'safetensors']);
     assert.deepEqual((await readdir(join(out('out'), 'peft'))).sort(), [
-      'README.md',
       'adapter_config.json',
       'adapter_model.safetensors',
+      'classifier.safetensors',
+      'onebyte.json',
     ]);
     const replayed = await replay(join(out('out'), 'journal.onebyte'), { model: lab.path('model') });
     assert.deepEqual([replayed.mismatch, replayed.digest], [null, digest]);
