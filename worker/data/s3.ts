@@ -1,4 +1,5 @@
-import { createHash, createHmac } from 'node:crypto';
+import { createHash } from 'node:crypto';
+import { AwsClient } from 'aws4fetch';
 import { OnebyteError } from '../errors.ts';
 
 /** How S3, or what speaks its protocol, is reached. */
@@ -11,18 +12,7 @@ export interface S3Settings {
   readonly endpoint?: string | undefined;
 }
 
-export interface S3Request {
-  readonly method: string;
-  readonly url: URL;
-  /** In lower case; `host` and those of the signature are added. */
-  readonly headers?: Readonly<Record<string, string>>;
-  readonly body: Uint8Array;
-  /** Milliseconds since 1970. */
-  readonly now: number;
-}
-
-const TRIES = 4;
-const FIRST_PAUSE = 500;
+const RETRIES = 4;
 const MAX_BYTES = 5 * 2 ** 30;
 
 /** Credentials as every S3 program takes them from its environment. @throws OnebyteError WORKER_CONFIG_INVALID */
@@ -56,62 +46,31 @@ export function objectUrl({ region, endpoint }: S3Settings, place: string): URL 
     : new URL(`${endpoint.replace(/\/$/, '')}/${bucket}/${path}`);
 }
 
-/**
- * Headers of a request with its signature, by AWS Signature Version 4 ("Authenticating Requests: Using the Authorization
- * Header" of the Amazon S3 API reference), the whole body signed in one chunk.
- */
-export function signed(
-  { accessKeyId, secretAccessKey, sessionToken, region }: S3Settings,
-  { method, url, headers = {}, body, now }: S3Request,
-): Record<string, string> {
-  const time = new Date(now).toISOString().replace(/[-:]|\.\d+/g, '');
-  const day = time.slice(0, 8);
-  const payload = sha256(body);
-  const all: Record<string, string> = {
-    ...headers,
-    host: url.host,
-    'x-amz-content-sha256': payload,
-    'x-amz-date': time,
-    ...(sessionToken && { 'x-amz-security-token': sessionToken }),
-  };
-  const names = Object.keys(all).sort();
-  const lines = names.map((name) => `${name}:${all[name]!.trim()}\n`).join('');
-  const canonical = [method, url.pathname, '', lines, names.join(';'), payload].join('\n');
-  const scope = `${day}/${region}/s3/aws4_request`;
-  const text = ['AWS4-HMAC-SHA256', time, scope, sha256(canonical)].join('\n');
-  const key = [day, region, 's3', 'aws4_request'].reduce<string | Buffer>(hmac, `AWS4${secretAccessKey}`);
-  const signature = hmac(key, text).toString('hex');
-  const { host: _, ...sent } = all;
-  const authorization = `AWS4-HMAC-SHA256 Credential=${accessKeyId}/${scope},SignedHeaders=${names.join(';')},Signature=${signature}`;
-  return { ...sent, authorization };
-}
-
 /** Writes an object, whole or not at all. @param place `s3://BUCKET/KEY` @throws OnebyteError FILE_UNWRITABLE */
-export async function putObject(
-  settings: S3Settings,
-  place: string,
-  body: Uint8Array,
-  now: () => number = Date.now,
-): Promise<void> {
+export async function putObject(settings: S3Settings, place: string, body: Uint8Array): Promise<void> {
   if (body.length > MAX_BYTES) throw unwritable(place, 'one object holds 5 GiB at most');
+  const { sessionToken, region, accessKeyId, secretAccessKey } = settings;
+  const client = new AwsClient({
+    accessKeyId,
+    secretAccessKey,
+    ...(sessionToken && { sessionToken }),
+    region,
+    service: 's3',
+    retries: RETRIES,
+  });
   const url = objectUrl(settings, place);
-  for (let attempt = 1; ; attempt++) {
-    const headers = signed(settings, { method: 'PUT', url, body, now: now() });
-    let why: string;
-    try {
-      const response = await fetch(url, { method: 'PUT', headers, body });
-      const text = await response.text();
-      if (response.ok) return;
-      why = `HTTP ${response.status} ${/<Message>([^<]*)/.exec(text)?.[1] ?? ''}`.trim();
-      if (response.status < 500 && response.status !== 429) throw unwritable(place, why);
-    } catch (error) {
-      if (error instanceof OnebyteError) throw error;
-      const { cause, message } = error as Error;
-      why = cause instanceof Error ? cause.message : message;
-    }
-    if (attempt === TRIES) throw unwritable(place, why);
-    await new Promise((resolve) => setTimeout(resolve, FIRST_PAUSE * 2 ** attempt));
+  // The bytes are signed too, so that a service without TLS cannot be given others.
+  const headers = { 'x-amz-content-sha256': createHash('sha256').update(body).digest('hex') };
+  let response: Response;
+  try {
+    response = await client.fetch(url, { method: 'PUT', headers, body });
+  } catch (error) {
+    const { cause, message } = error as Error;
+    throw unwritable(place, cause instanceof Error ? cause.message : message);
   }
+  const text = await response.text();
+  if (!response.ok)
+    throw unwritable(place, `HTTP ${response.status} ${/<Message>([^<]*)/.exec(text)?.[1] ?? ''}`.trim());
 }
 
 function unwritable(place: string, why: string): OnebyteError {
@@ -127,12 +86,4 @@ function encoded(part: string): string {
     /[!'()*]/g,
     (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`,
   );
-}
-
-function sha256(data: string | Uint8Array): string {
-  return createHash('sha256').update(data).digest('hex');
-}
-
-function hmac(key: string | Buffer, text: string): Buffer {
-  return createHmac('sha256', key).update(text).digest();
 }
