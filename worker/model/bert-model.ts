@@ -1,6 +1,6 @@
-import { OnebyteError } from '../errors.ts';
 import { BERT_MATRICES, type BertConfig, buildBertGraph } from './bert.ts';
 import type { Matrix, Model } from './family.ts';
+import { fittingWeights } from './shapes.ts';
 import type { TensorView, Weights } from './tensor.ts';
 
 /** Prefixes under which Hugging Face's classes store the encoder's weights. */
@@ -51,29 +51,12 @@ export function bertShapes(config: BertConfig): Map<string, readonly number[]> {
 }
 
 /**
- * The weights by their plain names, checked against the configuration. Tensors that the graph does not read (a
- * pooler, heads of pre-training) are kept, so that an export has them again.
+ * The weights by their plain names, checked against the configuration.
  * @throws {OnebyteError} MODEL_TENSOR_MISSING, MODEL_CONFIG_INVALID
  */
 export function bertWeights(config: BertConfig, stored: ReadonlyMap<string, TensorView>): Weights {
   const weights = new Map([...stored].map(([name, view]) => [name.replace(PREFIX, ''), view]));
-  for (const [name, dims] of bertShapes(config)) {
-    const view = weights.get(name);
-    if (view === undefined) {
-      throw new OnebyteError('MODEL_TENSOR_MISSING', `the weights have no tensor ${name}`, {
-        field: name,
-        remedy: 'use a folder whose config.json and weights belong together',
-      });
-    }
-    if (view.dims.join() !== dims.join()) {
-      throw new OnebyteError(
-        'MODEL_CONFIG_INVALID',
-        `${name} is [${view.dims}], and config.json says [${dims}]`,
-        { field: name, remedy: 'use a folder whose config.json and weights belong together' },
-      );
-    }
-  }
-  return weights;
+  return fittingWeights(bertShapes(config), weights);
 }
 
 /** Opens a BERT encoder over the tensors of its weights file. */
@@ -85,6 +68,7 @@ export function bertModel(config: BertConfig, stored: ReadonlyMap<string, Tensor
     hidden: config.hidden,
     vocabulary: config.vocabulary,
     maxTokens: config.positions,
+    generates: false,
     weights,
     matrices: bertMatrices(config),
     graph: (options) => buildBertGraph(config, { weights, hidden: config.hidden, ...options }),

@@ -1,6 +1,6 @@
+import { assemble, type FamilyParts } from './assemble.ts';
 import { BlockWriter, type Hidden } from './block.ts';
 import type { BuiltGraph, GraphOptions } from './graph.ts';
-import { logits, loss, pool } from './head.ts';
 import { OnnxWriter } from './onnx.ts';
 
 /** What a BERT graph depends on, from `config.json`. */
@@ -33,51 +33,24 @@ export const BERT_MATRICES = {
  */
 export function buildBertGraph(config: BertConfig, options: GraphOptions): BuiltGraph {
   const onnx = new OnnxWriter(options.standalone);
-  const bert = new BertWriter(config, options, new BlockWriter(onnx, options));
-  bert.write();
+  const block = new BlockWriter(onnx, options);
+  assemble(block, new BertWriter(config, block), options);
   return onnx.finish('bert');
 }
 
-class BertWriter {
+class BertWriter implements FamilyParts {
+  readonly layers: number;
+  readonly hidden: number;
   readonly #config: BertConfig;
-  readonly #options: GraphOptions;
   readonly #block: BlockWriter;
   readonly #onnx: OnnxWriter;
 
-  constructor(config: BertConfig, options: GraphOptions, block: BlockWriter) {
+  constructor(config: BertConfig, block: BlockWriter) {
+    this.layers = config.layers;
+    this.hidden = config.hidden;
     this.#config = config;
-    this.#options = options;
     this.#block = block;
     this.#onnx = block.onnx;
-  }
-
-  write(): void {
-    const { from, to } = this.#options;
-    const onnx = this.#onnx;
-    if (from === 'pooled') {
-      const given = onnx.input('pooled', 'float32', ['examples', this.#config.hidden]);
-      this.#head({ name: onnx.node('Unsqueeze', [given, onnx.ints(0)]), spread: false });
-      return;
-    }
-    const first = from === 'ids' ? 0 : from;
-    const last = typeof to === 'object' ? to.layer : this.#config.layers;
-    let x = from === 'ids' ? this.#embeddings() : this.#given();
-    for (let layer = first; layer < last; layer++) x = this.#layer(layer, x);
-    if (typeof to === 'object') this.#hiddenOutput(x);
-    else if (to === 'pooled') this.#pooledOutput(pool(this.#block, x, this.#options));
-    else this.#head(pool(this.#block, x, this.#options));
-  }
-
-  #head(pooled: Hidden): void {
-    const { to, labels } = this.#options;
-    if (to === 'logits') {
-      const scores = logits(this.#block, pooled);
-      const name = 'logits';
-      if (scores.spread) this.#onnx.node('Identity', [scores.name], { outputs: [name] });
-      else this.#onnx.node('Squeeze', [scores.name, this.#onnx.ints(0)], { outputs: [name] });
-      const dims = ['examples', labels!];
-      this.#onnx.output(name, 'float32', scores.spread ? ['probes', ...dims] : dims);
-    } else loss(this.#block, logits(this.#block, pooled), this.#options);
   }
 
   #flat(x: string): Hidden {
@@ -87,11 +60,7 @@ class BertWriter {
     };
   }
 
-  #given(): Hidden {
-    return this.#flat(this.#onnx.input('hidden', 'float32', ['examples', 'tokens', this.#config.hidden]));
-  }
-
-  #embeddings(): Hidden {
+  embed(): Hidden {
     const onnx = this.#onnx;
     const weight = (name: string) => this.#block.weight(`embeddings.${name}`);
     const ids = this.#block.integers('input_ids');
@@ -112,7 +81,11 @@ class BertWriter {
     return this.#flat(sum!);
   }
 
-  #layer(index: number, x: Hidden): Hidden {
+  last(x: Hidden): Hidden {
+    return x;
+  }
+
+  layer(index: number, x: Hidden): Hidden {
     const block = this.#block;
     const at = `encoder.layer.${index}`;
     const context = this.#attention(at, x);
@@ -170,23 +143,5 @@ class BertWriter {
     if (this.#config.activation === 'gelu') return onnx.node('BiasGelu', [x, bias], { contrib: true });
     if (this.#config.activation === 'gelu_new') return onnx.node('FastGelu', [x, bias], { contrib: true });
     return onnx.node('Relu', [onnx.node('Add', [x, bias])]);
-  }
-
-  #hiddenOutput(x: Hidden): void {
-    const block = this.#block;
-    const onnx = this.#onnx;
-    const tail = [onnx.ints(-1), block.tokens(), onnx.ints(this.#config.hidden)];
-    const shape = block.join(...(x.spread ? [block.probes(), ...tail] : tail));
-    onnx.node('Reshape', [x.name, shape], { outputs: ['hidden_out'] });
-    const dims = ['examples', 'tokens', this.#config.hidden];
-    onnx.output('hidden_out', 'float32', x.spread ? ['probes', ...dims] : dims);
-  }
-
-  #pooledOutput(x: Hidden): void {
-    const onnx = this.#onnx;
-    const dims = ['examples', this.#config.hidden];
-    if (x.spread) onnx.node('Identity', [x.name], { outputs: ['pooled'] });
-    else onnx.node('Reshape', [x.name, onnx.ints(-1, this.#config.hidden)], { outputs: ['pooled'] });
-    onnx.output('pooled', 'float32', x.spread ? ['probes', ...dims] : dims);
   }
 }

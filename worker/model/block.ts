@@ -43,7 +43,7 @@ export class BlockWriter {
   probes(): string {
     const source = this.#probesOf;
     if (source === undefined) throw new OnebyteError('INTERNAL', 'nothing in the graph has a probes axis');
-    return this.#once('probes', () =>
+    return this.once('probes', () =>
       this.onnx.node('Shape', [source], { attributes: { start: 0, end: 1 }, outputs: ['probes'] }),
     );
   }
@@ -52,7 +52,7 @@ export class BlockWriter {
   linear(matrix: string, x: Hidden): Hidden {
     const { onnx } = this;
     this.#moment(matrix, x);
-    const base = onnx.node('FusedMatMul', [x.name, this.weight(`${matrix}.weight`)], TRANSPOSED);
+    const base = this.project(`${matrix}.weight`, x.name);
     if (!this.#adapted.has(matrix)) return { name: base, spread: x.spread };
     const [last] = this.#trained(matrix);
     this.#probesOf ??= last;
@@ -62,10 +62,27 @@ export class BlockWriter {
     return { name: onnx.node('Add', [delta, base]), spread: true };
   }
 
+  /** x W^T alone, W [out, in] frozen or an input. */
+  project(weight: string, x: string): string {
+    return this.onnx.node('FusedMatMul', [x, this.weight(weight)], TRANSPOSED);
+  }
+
+  /** Some rows of a weight [rows, width]: an embedding. `ids` may have any shape. */
+  rows(weight: string, ids: string): string {
+    return this.onnx.node('Gather', [this.weight(weight), ids]);
+  }
+
+  /** The rows that the input `positions` int32 [count] names: [groups, rows, width] to [groups, count, width]. */
+  rowsAt(x: Hidden, count: 'examples' | 'scored'): Hidden {
+    const positions = this.onnx.input('positions', 'int32', [count]);
+    const name = this.onnx.node('Gather', [x.name, positions], { attributes: { axis: 1 } });
+    return { name, spread: x.spread };
+  }
+
   /** The same value once for each probe. */
   spread(x: Hidden): Hidden {
     if (x.spread) return x;
-    const shape = this.#once('spread_shape', () =>
+    const shape = this.once('spread_shape', () =>
       this.onnx.node('Concat', [this.probes(), this.onnx.ints(1, 1)], {
         attributes: { axis: 0 },
         outputs: ['spread_shape'],
@@ -87,7 +104,7 @@ export class BlockWriter {
   /** Joins int64 [1] values into one shape; the same one is computed once. */
   join(...shape: string[]): string {
     const name = `shape_${shape.join('_')}`;
-    return this.#once(name, () =>
+    return this.once(name, () =>
       this.onnx.node('Concat', shape, { attributes: { axis: 0 }, outputs: [name] }),
     );
   }
@@ -125,7 +142,7 @@ export class BlockWriter {
     const basis = adapters.bases.get(matrix)!;
     const same = [...adapters.bases].find(([, other]) => isSameMemory(other.data, basis.data))!;
     const name = `${same[0]}.V`;
-    return this.#once(`${x.name} ${name}`, () =>
+    return this.once(`${x.name} ${name}`, () =>
       this.onnx.node('FusedMatMul', [x.name, this.onnx.weight(name, basis)], TRANSPOSED),
     );
   }
@@ -150,7 +167,7 @@ export class BlockWriter {
     if (!this.#options.moments?.includes(matrix)) return;
     const { onnx } = this;
     const width = this.#options.weights.get(`${matrix}.weight`)?.dims[1] ?? 0;
-    const square = this.#once(`${x.name} moment`, () => {
+    const square = this.once(`${x.name} moment`, () => {
       const kept = onnx.node('Mul', [x.name, this.rowMask()]);
       return onnx.node('FusedMatMul', [kept, x.name], { contrib: true, attributes: { transA: 1 } });
     });
@@ -161,14 +178,14 @@ export class BlockWriter {
 
   /** The attention mask as float32 [1, rows, 1]. */
   rowMask(): string {
-    return this.#once('row_mask', () =>
+    return this.once('row_mask', () =>
       this.onnx.node('Reshape', [this.floatMask(), this.onnx.ints(1, -1, 1)], { outputs: ['row_mask'] }),
     );
   }
 
   /** The attention mask as float32 [examples, tokens]. */
   floatMask(): string {
-    return this.#once('float_mask', () =>
+    return this.once('float_mask', () =>
       this.onnx.node('Cast', [this.mask()], { attributes: { to: FLOAT }, outputs: ['float_mask'] }),
     );
   }
@@ -182,7 +199,7 @@ export class BlockWriter {
   integers(name: string): string {
     const dims = ['examples', 'tokens'];
     if (!this.#options.standalone) return this.onnx.input(name, 'int32', dims);
-    return this.#once(name, () => {
+    return this.once(name, () => {
       const wide = this.onnx.input(name, 'int64', dims);
       return this.onnx.node('Cast', [wide], { attributes: { to: INT32 } });
     });
@@ -191,7 +208,7 @@ export class BlockWriter {
   /** The mask once for each probe: int32 [groups * examples, tokens]. */
   spreadMask(spread: boolean): string {
     if (!spread) return this.mask();
-    return this.#once('mask_spread', () => {
+    return this.once('mask_spread', () => {
       const shape = this.onnx.node('Concat', [this.probes(), this.onnx.node('Shape', [this.mask()])], {
         attributes: { axis: 0 },
       });
@@ -200,14 +217,23 @@ export class BlockWriter {
     });
   }
 
+  /** The number of tokens as int32, a scalar. */
+  tokenCount(): string {
+    return this.once('token_count_32', () => {
+      const narrow = this.onnx.node('Cast', [this.tokens()], { attributes: { to: INT32 } });
+      return this.onnx.node('Squeeze', [narrow]);
+    });
+  }
+
   /** int64 [1]. */
   tokens(): string {
-    return this.#once('token_count', () =>
+    return this.once('token_count', () =>
       this.onnx.node('Shape', [this.mask()], { attributes: { start: 1, end: 2 }, outputs: ['token_count'] }),
     );
   }
 
-  #once(key: string, make: () => string): string {
+  /** What `make` wrote the first time; its name is kept under `key`. */
+  once(key: string, make: () => string): string {
     const known = this.#made.get(key);
     if (known !== undefined) return known;
     const made = make();

@@ -6,7 +6,7 @@ export interface Matrix {
   /** The module's name, `encoder.layer.4.attention.self.query`; its weight is `${name}.weight`, [out, in]. */
   readonly name: string;
   readonly layer: number;
-  /** Short name as jobs use it: query, key, value, output, up, down. */
+  /** Short name as jobs use it: query, key, value, output, gate, up, down. */
   readonly kind: string;
   readonly out: number;
   readonly in: number;
@@ -21,8 +21,10 @@ export interface Model {
   readonly vocabulary: number;
   /** Longest input, in tokens. */
   readonly maxTokens: number;
+  /** Whether each token is predicted from those before it (a decoder), so that text can be its own target. */
+  readonly generates: boolean;
   readonly weights: Weights;
-  /** Every weight matrix of the layers, in a fixed order: by layer, then query, key, value, output, up, down. */
+  /** Every weight matrix of the layers, in a fixed order: by layer, then query, key, value, output, gate, up, down. */
   readonly matrices: readonly Matrix[];
   /** Builds a graph over these weights, or over `options.weights` where some were replaced (a merge). */
   graph(options: Omit<GraphOptions, 'weights' | 'hidden'> & { readonly weights?: Weights }): BuiltGraph;

@@ -6,6 +6,8 @@ import { bertModel } from './bert-model.ts';
 import { readBertConfig } from './config.ts';
 import type { Model } from './family.ts';
 import { openGguf } from './gguf/source.ts';
+import { LLAMA_TYPES, readLlamaConfig } from './llama-config.ts';
+import { llamaModel } from './llama-model.ts';
 import { openSafetensors } from './safetensors-source.ts';
 import { loadWeights } from './source.ts';
 import type { TensorView } from './tensor.ts';
@@ -28,6 +30,10 @@ type Open = (config: Readonly<Record<string, unknown>>, stored: ReadonlyMap<stri
 /** Families by the `model_type` of their config.json. */
 const FAMILIES: ReadonlyMap<unknown, Open> = new Map([
   ['bert', (config, stored) => bertModel(readBertConfig(config), stored)],
+  ...LLAMA_TYPES.map((type): [string, Open] => [
+    type,
+    (config, stored) => llamaModel(readLlamaConfig(config), stored),
+  ]),
 ]);
 
 const WHOLE = 'use the file that was published with the model';

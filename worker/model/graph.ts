@@ -42,7 +42,7 @@ export type GraphFrom = 'ids' | number | 'pooled';
  * - `pooled`: output `pooled` [examples, hidden], mean over the unmasked tokens, or the first token.
  * - `logits`: output `logits` [probes, examples, labels]; [examples, labels] where nothing has a probes axis.
  * - `loss`: input `labels` int32 [examples]; outputs `loss` (cross-entropy, nats) and `correct` (1 or 0), both
- *   float32 [probes, examples].
+ *   float32 [probes, examples]. Of tokens: other inputs, and sums over an example's tokens.
  *
  * Where adapters stand before the end, the first two get a leading `probes` axis too.
  */
@@ -73,8 +73,18 @@ export interface GraphOptions {
   readonly from: GraphFrom;
   readonly to: GraphTo;
   readonly pooling: 'mean' | 'cls';
-  /** Labels of the head; needed for `logits` and `loss`. */
+  /**
+   * What `logits` and `loss` are of.
+   * - `head` (default): a linear head on the pooled features, one score for each label.
+   * - `words`: one token of the vocabulary for each label, as what follows the row that the input `positions` int32
+   *   [examples] names (an index of examples * tokens).
+   * - `tokens`: chosen tokens of the text itself, see `tokenLoss`.
+   */
+  readonly end?: 'head' | 'words' | 'tokens';
+  /** Labels of the head, or words; needed for `logits` and `loss`, except of `tokens`. */
   readonly labels?: number;
+  /** `words`: token ids, by label. */
+  readonly words?: readonly number[];
   /**
    * A head frozen in the session. Without it, and where `to` needs one, it is two inputs: `head.weight`
    * [probes, labels, hidden] and `head.bias` [probes, labels].

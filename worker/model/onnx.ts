@@ -136,6 +136,11 @@ export class OnnxWriter {
     return this.#put(`b_${value}`, [], TensorProto_DataType.UINT8, Uint8Array.of(value));
   }
 
+  /** A scalar whole number of 32 bits. */
+  int32(value: number): string {
+    return this.#put(`w_${value}`, [], TensorProto_DataType.INT32, bytesOf(Int32Array.of(value)));
+  }
+
   /** A small float constant inside the protobuf. */
   floats(name: string, values: Float32Array): string {
     return this.#put(name, [values.length], TensorProto_DataType.FLOAT, bytesOf(values));
