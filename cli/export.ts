@@ -40,6 +40,6 @@ export async function modelFiles(replayed: Replayed, format: Format): Promise<Fi
     case 'onnx':
       return exportOnnx(folder, trained);
     case 'peft':
-      return exportPeft(trained, replica.ledger.job!.model.uri.replace(/^hf:\/\//, ''));
+      return exportPeft(folder, trained, replica.ledger.job!.model.uri.replace(/^hf:\/\//, ''));
   }
 }

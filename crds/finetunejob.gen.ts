@@ -41,27 +41,43 @@ export interface FineTuneJob {
      */
     task: {
       /**
-       * classification: one label per text, by a new linear head on the pooled encoder.
+       * classification: one label per text, by a new linear head, or with words by the words of a language model. causal-lm: the tokens of a text, each from those before it. masked-lm: tokens that were hidden, from those around them.
        */
-      type: 'classification';
+      type: 'classification' | 'causal-lm' | 'masked-lm';
       /**
-       * Template over the fields of a row, such as "{title}: {text}"; {{ and }} stand for the braces themselves.
+       * Template over the fields of a row, such as "{title}: {text}"; {{ and }} stand for the braces themselves. With words it is the prompt that the word follows.
        */
-      text: string;
+      text?: string;
       /**
-       * Field that holds the label, or a template such as "{stars} stars". Its value must be one of labels.
+       * causal-lm: template of what the model is given. Its tokens are read and not counted in the loss.
        */
-      label: string;
+      prompt?: string;
       /**
-       * Every label there is, in the order of the model's outputs.
+       * causal-lm: template of what the model is to answer. The loss is over its tokens and the end of text alone.
        */
-      labels: string[];
+      completion?: string;
+      /**
+       * causal-lm: field that holds a chat, a list of objects with role and content. It is written by the model's own template; the loss is over the assistant's turns alone.
+       */
+      messages?: string;
+      /**
+       * classification: field that holds the label, or a template such as "{stars} stars". Its value must be one of labels.
+       */
+      label?: string;
+      /**
+       * classification: every label there is, in the order of the model's outputs.
+       */
+      labels?: string[];
+      /**
+       * classification by a language model: the word that stands for each label after the prompt, such as " terrible" and " great". A word counts by its first token; no new head is made.
+       */
+      words?: string[];
       /**
        * Longer texts are cut to this many tokens; how many were cut is counted and reported.
        */
       maxTokens: number;
       /**
-       * How the hidden states of a text become one vector. mean: over its tokens; cls: the first token's.
+       * How the hidden states of a text become one vector for a new head. mean: over its tokens; cls: the first token's.
        */
       pooling: 'mean' | 'cls';
     };
@@ -88,11 +104,23 @@ export interface FineTuneJob {
          */
         format?: 'jsonl' | 'csv' | 'parquet';
         /**
-         * Template over the fields of a row, such as "{title}: {text}"; {{ and }} stand for the braces themselves.
+         * Template over the fields of a row, such as "{title}: {text}"; {{ and }} stand for the braces themselves. With words it is the prompt that the word follows.
          */
         text?: string;
         /**
-         * Field that holds the label, or a template such as "{stars} stars". Its value must be one of labels.
+         * causal-lm: template of what the model is given. Its tokens are read and not counted in the loss.
+         */
+        prompt?: string;
+        /**
+         * causal-lm: template of what the model is to answer. The loss is over its tokens and the end of text alone.
+         */
+        completion?: string;
+        /**
+         * causal-lm: field that holds a chat, a list of objects with role and content. It is written by the model's own template; the loss is over the assistant's turns alone.
+         */
+        messages?: string;
+        /**
+         * classification: field that holds the label, or a template such as "{stars} stars". Its value must be one of labels.
          */
         label?: string;
       }[];
@@ -115,11 +143,23 @@ export interface FineTuneJob {
          */
         format?: 'jsonl' | 'csv' | 'parquet';
         /**
-         * Template over the fields of a row, such as "{title}: {text}"; {{ and }} stand for the braces themselves.
+         * Template over the fields of a row, such as "{title}: {text}"; {{ and }} stand for the braces themselves. With words it is the prompt that the word follows.
          */
         text?: string;
         /**
-         * Field that holds the label, or a template such as "{stars} stars". Its value must be one of labels.
+         * causal-lm: template of what the model is given. Its tokens are read and not counted in the loss.
+         */
+        prompt?: string;
+        /**
+         * causal-lm: template of what the model is to answer. The loss is over its tokens and the end of text alone.
+         */
+        completion?: string;
+        /**
+         * causal-lm: field that holds a chat, a list of objects with role and content. It is written by the model's own template; the loss is over the assistant's turns alone.
+         */
+        messages?: string;
+        /**
+         * classification: field that holds the label, or a template such as "{stars} stars". Its value must be one of labels.
          */
         label?: string;
       }[];
@@ -142,11 +182,23 @@ export interface FineTuneJob {
          */
         format?: 'jsonl' | 'csv' | 'parquet';
         /**
-         * Template over the fields of a row, such as "{title}: {text}"; {{ and }} stand for the braces themselves.
+         * Template over the fields of a row, such as "{title}: {text}"; {{ and }} stand for the braces themselves. With words it is the prompt that the word follows.
          */
         text?: string;
         /**
-         * Field that holds the label, or a template such as "{stars} stars". Its value must be one of labels.
+         * causal-lm: template of what the model is given. Its tokens are read and not counted in the loss.
+         */
+        prompt?: string;
+        /**
+         * causal-lm: template of what the model is to answer. The loss is over its tokens and the end of text alone.
+         */
+        completion?: string;
+        /**
+         * causal-lm: field that holds a chat, a list of objects with role and content. It is written by the model's own template; the loss is over the assistant's turns alone.
+         */
+        messages?: string;
+        /**
+         * classification: field that holds the label, or a template such as "{stars} stars". Its value must be one of labels.
          */
         label?: string;
       }[];
@@ -176,9 +228,9 @@ export interface FineTuneJob {
            */
           layers: string;
           /**
-           * Which matrices of each layer are trained. Scope head trains none.
+           * Which matrices of each layer are trained, of those that the model has (encoders have no gate). Scope head trains none.
            */
-          matrices: ('query' | 'key' | 'value' | 'output' | 'up' | 'down')[];
+          matrices: ('query' | 'key' | 'value' | 'output' | 'gate' | 'up' | 'down')[];
           /**
            * subspace: columns of C. lora: rows of A.
            */
@@ -224,11 +276,11 @@ export interface FineTuneJob {
                */
               format?: 'jsonl' | 'csv' | 'parquet';
               /**
-               * Template over the fields of a row, such as "{title}: {text}"; {{ and }} stand for the braces themselves.
+               * Template over the fields of a row, such as "{title}: {text}"; {{ and }} stand for the braces themselves. With words it is the prompt that the word follows.
                */
               text?: string;
               /**
-               * Field that holds the label, or a template such as "{stars} stars". Its value must be one of labels.
+               * classification: field that holds the label, or a template such as "{stars} stars". Its value must be one of labels.
                */
               label?: string;
             };
@@ -469,11 +521,23 @@ export interface FineTuneJob {
            */
           format?: 'jsonl' | 'csv' | 'parquet';
           /**
-           * Template over the fields of a row, such as "{title}: {text}"; {{ and }} stand for the braces themselves.
+           * Template over the fields of a row, such as "{title}: {text}"; {{ and }} stand for the braces themselves. With words it is the prompt that the word follows.
            */
           text?: string;
           /**
-           * Field that holds the label, or a template such as "{stars} stars". Its value must be one of labels.
+           * causal-lm: template of what the model is given. Its tokens are read and not counted in the loss.
+           */
+          prompt?: string;
+          /**
+           * causal-lm: template of what the model is to answer. The loss is over its tokens and the end of text alone.
+           */
+          completion?: string;
+          /**
+           * causal-lm: field that holds a chat, a list of objects with role and content. It is written by the model's own template; the loss is over the assistant's turns alone.
+           */
+          messages?: string;
+          /**
+           * classification: field that holds the label, or a template such as "{stars} stars". Its value must be one of labels.
            */
           label?: string;
         }[];
@@ -496,11 +560,23 @@ export interface FineTuneJob {
            */
           format?: 'jsonl' | 'csv' | 'parquet';
           /**
-           * Template over the fields of a row, such as "{title}: {text}"; {{ and }} stand for the braces themselves.
+           * Template over the fields of a row, such as "{title}: {text}"; {{ and }} stand for the braces themselves. With words it is the prompt that the word follows.
            */
           text?: string;
           /**
-           * Field that holds the label, or a template such as "{stars} stars". Its value must be one of labels.
+           * causal-lm: template of what the model is given. Its tokens are read and not counted in the loss.
+           */
+          prompt?: string;
+          /**
+           * causal-lm: template of what the model is to answer. The loss is over its tokens and the end of text alone.
+           */
+          completion?: string;
+          /**
+           * causal-lm: field that holds a chat, a list of objects with role and content. It is written by the model's own template; the loss is over the assistant's turns alone.
+           */
+          messages?: string;
+          /**
+           * classification: field that holds the label, or a template such as "{stars} stars". Its value must be one of labels.
            */
           label?: string;
         }[];
@@ -523,11 +599,23 @@ export interface FineTuneJob {
            */
           format?: 'jsonl' | 'csv' | 'parquet';
           /**
-           * Template over the fields of a row, such as "{title}: {text}"; {{ and }} stand for the braces themselves.
+           * Template over the fields of a row, such as "{title}: {text}"; {{ and }} stand for the braces themselves. With words it is the prompt that the word follows.
            */
           text?: string;
           /**
-           * Field that holds the label, or a template such as "{stars} stars". Its value must be one of labels.
+           * causal-lm: template of what the model is given. Its tokens are read and not counted in the loss.
+           */
+          prompt?: string;
+          /**
+           * causal-lm: template of what the model is to answer. The loss is over its tokens and the end of text alone.
+           */
+          completion?: string;
+          /**
+           * causal-lm: field that holds a chat, a list of objects with role and content. It is written by the model's own template; the loss is over the assistant's turns alone.
+           */
+          messages?: string;
+          /**
+           * classification: field that holds the label, or a template such as "{stars} stars". Its value must be one of labels.
            */
           label?: string;
         }[];

@@ -1,7 +1,7 @@
 /** From a job as the API knows it to what training reads of it. */
 
 import { canonicalJson } from '../worker/journal/canonical.ts';
-import type { JobSpec, SourceSpec } from '../worker/journal/job.ts';
+import type { JobSpec, SourceSpec, TaskSpec } from '../worker/journal/job.ts';
 import type { FineTuneJob, Spec } from './job.ts';
 
 /**
@@ -10,7 +10,8 @@ import type { FineTuneJob, Spec } from './job.ts';
  */
 export function toJobSpec(job: FineTuneJob): JobSpec {
   const { seed, model, task, method, stop, evaluation, checkpoint } = structuredClone(job.spec);
-  return { seed, model, task, method, stop, evaluation, checkpoint };
+  // The rules of the CRD say which fields belong to which type.
+  return { seed, model, task: task as TaskSpec, method, stop, evaluation, checkpoint };
 }
 
 /** What the genesis record carries: canonical JSON of `{name, spec}`. */

@@ -12,6 +12,7 @@ function twin<T>(holds: (self: T, old: T) => boolean): Twin {
 const matches = (pattern: RegExp): Twin => twin((self: string) => pattern.test(self));
 const fixed: Twin = (self, old) => isDeepStrictEqual(self, old);
 const ordered = twin((self: { min: number; max: number }) => self.min <= self.max);
+const template = twin((text: string) => /[{][^{}]+[}]/.test(text.replaceAll('{{', '').replaceAll('}}', '')));
 const finished = (job: FineTuneJob): boolean => job.status?.completionTime !== undefined;
 
 export const RULES: Readonly<Record<string, Twin>> = {
@@ -29,6 +30,11 @@ export const RULES: Readonly<Record<string, Twin>> = {
   ),
   'data-fixed': twin((spec: Spec, old) => (spec.data === undefined) === (old.data === undefined)),
   'managed-by-fixed': twin((spec: Spec, old) => spec.managedBy === old.managedBy),
+  'head-there': twin(
+    ({ task, method }: Spec) =>
+      (task.type === 'classification' && task.words === undefined) ||
+      method.plan.every(({ scope }) => scope.type !== 'head'),
+  ),
   'min-max': ordered,
   'workers-below-max': twin((spec: Spec) => wantedWorkers(spec) <= spec.max),
   'workers-above-min': twin((spec: Spec) => (!spec.data && !spec.groups) || wantedWorkers(spec) >= spec.min),
@@ -50,9 +56,30 @@ export const RULES: Readonly<Record<string, Twin>> = {
   ),
   'model-sha256': matches(/^[0-9a-f]{64}$/),
   'task-fixed': fixed,
-  'text-template': twin((text: string) =>
-    /[{][^{}]+[}]/.test(text.replaceAll('{{', '').replaceAll('}}', '')),
+  'task-classification': twin(
+    ({ type, text, label, labels }: Spec['task']) =>
+      type !== 'classification' || (text !== undefined && label !== undefined && labels !== undefined),
   ),
+  'task-classification-only': twin(
+    ({ type, label, labels, words }: Spec['task']) =>
+      type === 'classification' || (label === undefined && labels === undefined && words === undefined),
+  ),
+  'task-words': twin(
+    ({ labels, words }: Spec['task']) => words === undefined || words.length === labels?.length,
+  ),
+  'task-causal': twin(
+    ({ type, text, prompt, messages }: Spec['task']) =>
+      type !== 'causal-lm' || [text, prompt, messages].filter((t) => t !== undefined).length === 1,
+  ),
+  'task-completion': twin(
+    ({ prompt, completion }: Spec['task']) => (prompt === undefined) === (completion === undefined),
+  ),
+  'task-causal-only': twin(
+    ({ type, prompt, completion, messages }: Spec['task']) =>
+      type === 'causal-lm' || (prompt === undefined && completion === undefined && messages === undefined),
+  ),
+  'task-masked': twin(({ type, text }: Spec['task']) => type !== 'masked-lm' || text !== undefined),
+  'text-template': template,
   'data-equal': fixed,
   'source-uri': matches(/^((https?|s3|file):\/\/[^ ]+|[^:]+)$/),
 

@@ -74,6 +74,12 @@ export const SCHEMA: Schema = {
      "id": "managed-by-fixed"
     },
     {
+     "rule": "(self.task.type == 'classification' && !has(self.task.words)) || self.method.plan.all(s, s.scope.type != 'head')",
+     "fieldPath": ".method.plan",
+     "message": "this task has no new head, so no stage can have the scope head",
+     "id": "head-there"
+    },
+    {
      "rule": "self.min <= self.max",
      "fieldPath": ".min",
      "message": "min must not be above max",
@@ -172,31 +178,67 @@ export const SCHEMA: Schema = {
      "type": "object",
      "description": "What the model learns, and how a row of data becomes an example. Fixed.",
      "required": [
-      "type",
-      "text",
-      "label",
-      "labels"
+      "type"
      ],
      "x-kubernetes-validations": [
       {
        "rule": "self == oldSelf",
        "message": "task cannot change once the job exists: make a new job",
        "id": "task-fixed"
+      },
+      {
+       "rule": "self.type != 'classification' || (has(self.text) && has(self.label) && has(self.labels))",
+       "message": "a classification needs text, label and labels",
+       "id": "task-classification"
+      },
+      {
+       "rule": "self.type == 'classification' || !(has(self.label) || has(self.labels) || has(self.words))",
+       "message": "label, labels and words belong to a classification: leave them out",
+       "id": "task-classification-only"
+      },
+      {
+       "rule": "!has(self.words) || (has(self.labels) && size(self.words) == size(self.labels))",
+       "fieldPath": ".words",
+       "message": "words needs one word for each of labels, in their order",
+       "id": "task-words"
+      },
+      {
+       "rule": "self.type != 'causal-lm' || (has(self.text) ? 1 : 0) + (has(self.prompt) ? 1 : 0) + (has(self.messages) ? 1 : 0) == 1",
+       "message": "a causal-lm task needs one of text, prompt with completion, or messages",
+       "id": "task-causal"
+      },
+      {
+       "rule": "has(self.prompt) == has(self.completion)",
+       "fieldPath": ".completion",
+       "message": "prompt and completion belong together: give both or neither",
+       "id": "task-completion"
+      },
+      {
+       "rule": "self.type == 'causal-lm' || !(has(self.prompt) || has(self.completion) || has(self.messages))",
+       "message": "prompt, completion and messages belong to causal-lm: leave them out",
+       "id": "task-causal-only"
+      },
+      {
+       "rule": "self.type != 'masked-lm' || has(self.text)",
+       "message": "a masked-lm task needs text",
+       "id": "task-masked"
       }
      ],
      "properties": {
       "type": {
        "type": "string",
        "enum": [
-        "classification"
+        "classification",
+        "causal-lm",
+        "masked-lm"
        ],
-       "description": "classification: one label per text, by a new linear head on the pooled encoder."
+       "description": "classification: one label per text, by a new linear head, or with words by the words of a language model. causal-lm: the tokens of a text, each from those before it. masked-lm: tokens that were hidden, from those around them."
       },
       "text": {
        "type": "string",
        "minLength": 1,
        "maxLength": 1024,
-       "description": "Template over the fields of a row, such as \"{title}: {text}\"; {{ and }} stand for the braces themselves.",
+       "description": "Template over the fields of a row, such as \"{title}: {text}\"; {{ and }} stand for the braces themselves. With words it is the prompt that the word follows.",
        "x-kubernetes-validations": [
         {
          "rule": "self.replace('{{', '').replace('}}', '').matches('[{][^{}]+[}]')",
@@ -205,18 +247,48 @@ export const SCHEMA: Schema = {
         }
        ]
       },
+      "prompt": {
+       "type": "string",
+       "minLength": 1,
+       "maxLength": 4096,
+       "description": "causal-lm: template of what the model is given. Its tokens are read and not counted in the loss."
+      },
+      "completion": {
+       "type": "string",
+       "minLength": 1,
+       "maxLength": 4096,
+       "description": "causal-lm: template of what the model is to answer. The loss is over its tokens and the end of text alone."
+      },
+      "messages": {
+       "type": "string",
+       "minLength": 1,
+       "maxLength": 256,
+       "description": "causal-lm: field that holds a chat, a list of objects with role and content. It is written by the model's own template; the loss is over the assistant's turns alone."
+      },
       "label": {
        "type": "string",
        "minLength": 1,
        "maxLength": 256,
-       "description": "Field that holds the label, or a template such as \"{stars} stars\". Its value must be one of labels."
+       "description": "classification: field that holds the label, or a template such as \"{stars} stars\". Its value must be one of labels."
       },
       "labels": {
        "type": "array",
        "minItems": 2,
        "maxItems": 1000,
        "x-kubernetes-list-type": "set",
-       "description": "Every label there is, in the order of the model's outputs.",
+       "description": "classification: every label there is, in the order of the model's outputs.",
+       "items": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 256
+       }
+      },
+      "words": {
+       "type": "array",
+       "minItems": 2,
+       "maxItems": 1000,
+       "x-kubernetes-list-type": "set",
+       "description": "classification by a language model: the word that stands for each label after the prompt, such as \" terrible\" and \" great\". A word counts by its first token; no new head is made.",
        "items": {
         "type": "string",
         "minLength": 1,
@@ -238,7 +310,7 @@ export const SCHEMA: Schema = {
         "cls"
        ],
        "default": "mean",
-       "description": "How the hidden states of a text become one vector. mean: over its tokens; cls: the first token's."
+       "description": "How the hidden states of a text become one vector for a new head. mean: over its tokens; cls: the first token's."
       }
      }
     },
@@ -305,7 +377,7 @@ export const SCHEMA: Schema = {
           "type": "string",
           "minLength": 1,
           "maxLength": 1024,
-          "description": "Template over the fields of a row, such as \"{title}: {text}\"; {{ and }} stand for the braces themselves.",
+          "description": "Template over the fields of a row, such as \"{title}: {text}\"; {{ and }} stand for the braces themselves. With words it is the prompt that the word follows.",
           "x-kubernetes-validations": [
            {
             "rule": "self.replace('{{', '').replace('}}', '').matches('[{][^{}]+[}]')",
@@ -314,11 +386,29 @@ export const SCHEMA: Schema = {
            }
           ]
          },
+         "prompt": {
+          "type": "string",
+          "minLength": 1,
+          "maxLength": 4096,
+          "description": "causal-lm: template of what the model is given. Its tokens are read and not counted in the loss."
+         },
+         "completion": {
+          "type": "string",
+          "minLength": 1,
+          "maxLength": 4096,
+          "description": "causal-lm: template of what the model is to answer. The loss is over its tokens and the end of text alone."
+         },
+         "messages": {
+          "type": "string",
+          "minLength": 1,
+          "maxLength": 256,
+          "description": "causal-lm: field that holds a chat, a list of objects with role and content. It is written by the model's own template; the loss is over the assistant's turns alone."
+         },
          "label": {
           "type": "string",
           "minLength": 1,
           "maxLength": 256,
-          "description": "Field that holds the label, or a template such as \"{stars} stars\". Its value must be one of labels."
+          "description": "classification: field that holds the label, or a template such as \"{stars} stars\". Its value must be one of labels."
          }
         }
        }
@@ -372,7 +462,7 @@ export const SCHEMA: Schema = {
           "type": "string",
           "minLength": 1,
           "maxLength": 1024,
-          "description": "Template over the fields of a row, such as \"{title}: {text}\"; {{ and }} stand for the braces themselves.",
+          "description": "Template over the fields of a row, such as \"{title}: {text}\"; {{ and }} stand for the braces themselves. With words it is the prompt that the word follows.",
           "x-kubernetes-validations": [
            {
             "rule": "self.replace('{{', '').replace('}}', '').matches('[{][^{}]+[}]')",
@@ -381,11 +471,29 @@ export const SCHEMA: Schema = {
            }
           ]
          },
+         "prompt": {
+          "type": "string",
+          "minLength": 1,
+          "maxLength": 4096,
+          "description": "causal-lm: template of what the model is given. Its tokens are read and not counted in the loss."
+         },
+         "completion": {
+          "type": "string",
+          "minLength": 1,
+          "maxLength": 4096,
+          "description": "causal-lm: template of what the model is to answer. The loss is over its tokens and the end of text alone."
+         },
+         "messages": {
+          "type": "string",
+          "minLength": 1,
+          "maxLength": 256,
+          "description": "causal-lm: field that holds a chat, a list of objects with role and content. It is written by the model's own template; the loss is over the assistant's turns alone."
+         },
          "label": {
           "type": "string",
           "minLength": 1,
           "maxLength": 256,
-          "description": "Field that holds the label, or a template such as \"{stars} stars\". Its value must be one of labels."
+          "description": "classification: field that holds the label, or a template such as \"{stars} stars\". Its value must be one of labels."
          }
         }
        }
@@ -439,7 +547,7 @@ export const SCHEMA: Schema = {
           "type": "string",
           "minLength": 1,
           "maxLength": 1024,
-          "description": "Template over the fields of a row, such as \"{title}: {text}\"; {{ and }} stand for the braces themselves.",
+          "description": "Template over the fields of a row, such as \"{title}: {text}\"; {{ and }} stand for the braces themselves. With words it is the prompt that the word follows.",
           "x-kubernetes-validations": [
            {
             "rule": "self.replace('{{', '').replace('}}', '').matches('[{][^{}]+[}]')",
@@ -448,11 +556,29 @@ export const SCHEMA: Schema = {
            }
           ]
          },
+         "prompt": {
+          "type": "string",
+          "minLength": 1,
+          "maxLength": 4096,
+          "description": "causal-lm: template of what the model is given. Its tokens are read and not counted in the loss."
+         },
+         "completion": {
+          "type": "string",
+          "minLength": 1,
+          "maxLength": 4096,
+          "description": "causal-lm: template of what the model is to answer. The loss is over its tokens and the end of text alone."
+         },
+         "messages": {
+          "type": "string",
+          "minLength": 1,
+          "maxLength": 256,
+          "description": "causal-lm: field that holds a chat, a list of objects with role and content. It is written by the model's own template; the loss is over the assistant's turns alone."
+         },
          "label": {
           "type": "string",
           "minLength": 1,
           "maxLength": 256,
-          "description": "Field that holds the label, or a template such as \"{stars} stars\". Its value must be one of labels."
+          "description": "classification: field that holds the label, or a template such as \"{stars} stars\". Its value must be one of labels."
          }
         }
        }
@@ -566,17 +692,18 @@ export const SCHEMA: Schema = {
            "matrices": {
             "type": "array",
             "minItems": 1,
-            "maxItems": 6,
+            "maxItems": 7,
             "x-kubernetes-list-type": "set",
             "default": [
              "query",
              "key",
              "value",
              "output",
+             "gate",
              "up",
              "down"
             ],
-            "description": "Which matrices of each layer are trained. Scope head trains none.",
+            "description": "Which matrices of each layer are trained, of those that the model has (encoders have no gate). Scope head trains none.",
             "items": {
              "type": "string",
              "enum": [
@@ -584,6 +711,7 @@ export const SCHEMA: Schema = {
               "key",
               "value",
               "output",
+              "gate",
               "up",
               "down"
              ]
@@ -686,7 +814,7 @@ export const SCHEMA: Schema = {
                 "type": "string",
                 "minLength": 1,
                 "maxLength": 1024,
-                "description": "Template over the fields of a row, such as \"{title}: {text}\"; {{ and }} stand for the braces themselves.",
+                "description": "Template over the fields of a row, such as \"{title}: {text}\"; {{ and }} stand for the braces themselves. With words it is the prompt that the word follows.",
                 "x-kubernetes-validations": [
                  {
                   "rule": "self.replace('{{', '').replace('}}', '').matches('[{][^{}]+[}]')",
@@ -699,7 +827,7 @@ export const SCHEMA: Schema = {
                 "type": "string",
                 "minLength": 1,
                 "maxLength": 256,
-                "description": "Field that holds the label, or a template such as \"{stars} stars\". Its value must be one of labels."
+                "description": "classification: field that holds the label, or a template such as \"{stars} stars\". Its value must be one of labels."
                }
               }
              }
@@ -1260,7 +1388,7 @@ export const SCHEMA: Schema = {
              "type": "string",
              "minLength": 1,
              "maxLength": 1024,
-             "description": "Template over the fields of a row, such as \"{title}: {text}\"; {{ and }} stand for the braces themselves.",
+             "description": "Template over the fields of a row, such as \"{title}: {text}\"; {{ and }} stand for the braces themselves. With words it is the prompt that the word follows.",
              "x-kubernetes-validations": [
               {
                "rule": "self.replace('{{', '').replace('}}', '').matches('[{][^{}]+[}]')",
@@ -1269,11 +1397,29 @@ export const SCHEMA: Schema = {
               }
              ]
             },
+            "prompt": {
+             "type": "string",
+             "minLength": 1,
+             "maxLength": 4096,
+             "description": "causal-lm: template of what the model is given. Its tokens are read and not counted in the loss."
+            },
+            "completion": {
+             "type": "string",
+             "minLength": 1,
+             "maxLength": 4096,
+             "description": "causal-lm: template of what the model is to answer. The loss is over its tokens and the end of text alone."
+            },
+            "messages": {
+             "type": "string",
+             "minLength": 1,
+             "maxLength": 256,
+             "description": "causal-lm: field that holds a chat, a list of objects with role and content. It is written by the model's own template; the loss is over the assistant's turns alone."
+            },
             "label": {
              "type": "string",
              "minLength": 1,
              "maxLength": 256,
-             "description": "Field that holds the label, or a template such as \"{stars} stars\". Its value must be one of labels."
+             "description": "classification: field that holds the label, or a template such as \"{stars} stars\". Its value must be one of labels."
             }
            }
           }
@@ -1327,7 +1473,7 @@ export const SCHEMA: Schema = {
              "type": "string",
              "minLength": 1,
              "maxLength": 1024,
-             "description": "Template over the fields of a row, such as \"{title}: {text}\"; {{ and }} stand for the braces themselves.",
+             "description": "Template over the fields of a row, such as \"{title}: {text}\"; {{ and }} stand for the braces themselves. With words it is the prompt that the word follows.",
              "x-kubernetes-validations": [
               {
                "rule": "self.replace('{{', '').replace('}}', '').matches('[{][^{}]+[}]')",
@@ -1336,11 +1482,29 @@ export const SCHEMA: Schema = {
               }
              ]
             },
+            "prompt": {
+             "type": "string",
+             "minLength": 1,
+             "maxLength": 4096,
+             "description": "causal-lm: template of what the model is given. Its tokens are read and not counted in the loss."
+            },
+            "completion": {
+             "type": "string",
+             "minLength": 1,
+             "maxLength": 4096,
+             "description": "causal-lm: template of what the model is to answer. The loss is over its tokens and the end of text alone."
+            },
+            "messages": {
+             "type": "string",
+             "minLength": 1,
+             "maxLength": 256,
+             "description": "causal-lm: field that holds a chat, a list of objects with role and content. It is written by the model's own template; the loss is over the assistant's turns alone."
+            },
             "label": {
              "type": "string",
              "minLength": 1,
              "maxLength": 256,
-             "description": "Field that holds the label, or a template such as \"{stars} stars\". Its value must be one of labels."
+             "description": "classification: field that holds the label, or a template such as \"{stars} stars\". Its value must be one of labels."
             }
            }
           }
@@ -1394,7 +1558,7 @@ export const SCHEMA: Schema = {
              "type": "string",
              "minLength": 1,
              "maxLength": 1024,
-             "description": "Template over the fields of a row, such as \"{title}: {text}\"; {{ and }} stand for the braces themselves.",
+             "description": "Template over the fields of a row, such as \"{title}: {text}\"; {{ and }} stand for the braces themselves. With words it is the prompt that the word follows.",
              "x-kubernetes-validations": [
               {
                "rule": "self.replace('{{', '').replace('}}', '').matches('[{][^{}]+[}]')",
@@ -1403,11 +1567,29 @@ export const SCHEMA: Schema = {
               }
              ]
             },
+            "prompt": {
+             "type": "string",
+             "minLength": 1,
+             "maxLength": 4096,
+             "description": "causal-lm: template of what the model is given. Its tokens are read and not counted in the loss."
+            },
+            "completion": {
+             "type": "string",
+             "minLength": 1,
+             "maxLength": 4096,
+             "description": "causal-lm: template of what the model is to answer. The loss is over its tokens and the end of text alone."
+            },
+            "messages": {
+             "type": "string",
+             "minLength": 1,
+             "maxLength": 256,
+             "description": "causal-lm: field that holds a chat, a list of objects with role and content. It is written by the model's own template; the loss is over the assistant's turns alone."
+            },
             "label": {
              "type": "string",
              "minLength": 1,
              "maxLength": 256,
-             "description": "Field that holds the label, or a template such as \"{stars} stars\". Its value must be one of labels."
+             "description": "classification: field that holds the label, or a template such as \"{stars} stars\". Its value must be one of labels."
             }
            }
           }

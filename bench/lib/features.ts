@@ -31,7 +31,7 @@ export async function featuresOf(file: string, splits: readonly Split[]): Promis
     const examples = prepareExamples(spec.task, tokenizer, model.maxTokens, rows);
     const all = Int32Array.from(examples.ids, (_, i) => i);
     const values = new Float32Array(all.length * model.hidden);
-    for (const chunk of chunksByLength(examples, all, ROWS_PER_CALL)) {
+    for (const chunk of chunksByLength(examples, all, { rows: ROWS_PER_CALL })) {
       const { ids, mask, count, tokens } = padBatch(examples, chunk, tokenizer.padId);
       const output = await session.run({
         input_ids: new Tensor('int32', ids, [count, tokens]),

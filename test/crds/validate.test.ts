@@ -32,7 +32,7 @@ test('the smallest job gets every default that the API documents', () => {
   assert.deepEqual(spec.method.plan[0]!.scope, {
     type: 'head',
     layers: 'all',
-    matrices: ['query', 'key', 'value', 'output', 'up', 'down'],
+    matrices: ['query', 'key', 'value', 'output', 'gate', 'up', 'down'],
     rank: 8,
     alpha: 16,
     head: true,

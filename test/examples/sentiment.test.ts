@@ -74,7 +74,9 @@ describe('the sentiment jobs', () => {
         for (const sources of Object.values(sourcesFor(job!.spec, group.name))) {
           for (const source of sources) {
             const rows = await loadRows(source, { folder });
-            assert.ok(rows.every(({ text, label }) => text && job!.spec.task.labels.includes(String(label))));
+            assert.ok(
+              rows.every(({ text, label }) => text && job!.spec.task.labels!.includes(String(label))),
+            );
           }
         }
       }

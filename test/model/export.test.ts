@@ -33,8 +33,7 @@ const factors = new Map([
 ]);
 const adapted: Trained = {
   weights: new Map(),
-  head,
-  labels: LABELS,
+  head: { ...head, labels: LABELS },
   pooling: 'mean',
   adapters: { rank: RANK, alpha: 8, factors },
 };
@@ -124,7 +123,7 @@ test('a run that changed whole weights is no PEFT adapter', () => {
   const { adapters: _, ...whole } = adapted;
   const changed = { ...adapted, weights: new Map([[`${down}.bias`, randomTensor([hidden], 1)]]) };
   for (const trained of [whole, changed]) {
-    assert.throws(() => exportPeft(trained, 'tiny'), { code: 'EXPORT_UNSUPPORTED' });
+    assert.throws(() => exportPeft(folder, trained, 'tiny'), { code: 'EXPORT_UNSUPPORTED' });
   }
 });
 
@@ -155,7 +154,7 @@ describe('readers of other makers', { skip: await missingPython() }, () => {
 
   test('the safetensors package reads the adapter under the names that PEFT looks for', async () => {
     const dir = join(root, 'peft');
-    await writeFiles(dir, exportPeft(adapted, 'tiny'));
+    await writeFiles(dir, exportPeft(folder, adapted, 'tiny'));
     const read = (await python(SUMS, join(dir, 'adapter_model.safetensors'))) as Read;
     assert.deepEqual(Object.keys(read).sort(), [
       `base_model.model.${query}.lora_A.weight`,

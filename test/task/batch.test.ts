@@ -23,7 +23,7 @@ test('chunks hold every position once, none is over the size, and lengths do not
   fc.assert(
     fc.property(anyLengths, fc.integer({ min: 1, max: 20 }), (lengths, size) => {
       const rows = lengths.map((_, i) => lengths.length - 1 - i);
-      const chunks = chunksByLength(examplesOf(lengths), rows, size);
+      const chunks = chunksByLength(examplesOf(lengths), rows, { rows: size });
       assert.deepEqual(
         chunks.flatMap((c) => [...c]).sort((a, b) => a - b),
         [...rows.keys()],
@@ -39,5 +39,5 @@ test('chunks hold every position once, none is over the size, and lengths do not
 });
 
 test('no rows make no chunks', () => {
-  assert.deepEqual(chunksByLength(examplesOf([1]), [], 16), []);
+  assert.deepEqual(chunksByLength(examplesOf([1]), [], { rows: 16 }), []);
 });

@@ -11,7 +11,7 @@ import { Session } from './evaluators/session.ts';
 export type Moments = ReadonlyMap<string, { readonly width: number; readonly values: Float64Array }>;
 
 /** Rows of one forward pass. */
-const CHUNK = 32;
+const CHUNK = { rows: 32 };
 
 /**
  * Measures the second moments of the inputs of some sites over text.

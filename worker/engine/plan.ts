@@ -8,6 +8,7 @@ import { effective } from '../journal/plan.ts';
 import type { Matrix, Model } from '../model/family.ts';
 import { siteName } from './basis.ts';
 import { parseLayers } from './layers.ts';
+import { endOf, hasHead, type Objective } from './objective.ts';
 
 /** A matrix M with a trained low-rank part, by the layout indices of its tensors. */
 export interface Factor {
@@ -47,9 +48,11 @@ type Start = 'zeros' | 'weight' | 'lora';
 
 /** The trainable state of a whole job: a function of the job and the base model alone. */
 export interface EnginePlan {
-  /** The state's layout, for all stages. `head.weight` is number 0, `head.bias` number 1. */
+  /** The state's layout, for all stages. Where there is a head, `head.weight` is number 0, `head.bias` number 1. */
   readonly tensors: readonly TensorSpec[];
   readonly starts: readonly Start[];
+  /** Whether the task trains a new head. */
+  readonly head: boolean;
   readonly stages: readonly EngineStage[];
   readonly seed: number;
   /** Rows that the activation basis needs of each site; empty where no stage uses one. */
@@ -90,7 +93,7 @@ export function planEngine(job: JobSpec, model: Model): EnginePlan {
     };
   });
   const starts = planner.drafts.map(({ start }) => start);
-  return { tensors, starts, stages, seed: job.seed, basisRows: planner.basisRows };
+  return { tensors, starts, stages, head: hasHead(job.task), seed: job.seed, basisRows: planner.basisRows };
 }
 
 /** The values that a tensor starts from, rounded to its grid. */
@@ -142,11 +145,14 @@ class Planner {
   readonly basisRows = new Map<string, { width: number; rows: number }>();
   readonly #job: JobSpec;
   readonly #model: Model;
+  readonly #end: Objective;
   #round = 0;
 
   constructor(job: JobSpec, model: Model) {
     this.#job = job;
     this.#model = model;
+    this.#end = endOf(job.task, model);
+    if (!hasHead(job.task)) return;
     const labels = job.task.labels.length;
     this.#tensor('head.weight', [labels, model.hidden], 'zeros');
     this.#tensor('head.bias', [labels], 'zeros');
@@ -166,7 +172,10 @@ class Planner {
       this.#factor(m, scope, index, merges.length > 0),
     );
     const weights = scope.type === 'full' ? this.#fullWeights(scope, layers) : [];
-    const head = scope.type === 'head' || scope.head ? [HEAD_WEIGHT, HEAD_BIAS] : [];
+    if (scope.type === 'head' && !hasHead(this.#job.task))
+      throw invalid(index, 'type', 'is head, and the task has no new head', 'choose another scope');
+    const trainsHead = hasHead(this.#job.task) && (scope.type === 'head' || scope.head);
+    const head = trainsHead ? [HEAD_WEIGHT, HEAD_BIAS] : [];
     const trained = factors.flatMap(({ a, b, c }) => [a, b, c].filter((i) => i !== undefined));
     const perturbed = [...head, ...trained, ...weights].sort((a, b) => a - b);
     for (const i of perturbed) this.drafts[i]!.radius = Math.max(this.drafts[i]!.radius, estimator.radius);
@@ -234,8 +243,7 @@ class Planner {
     const { inputs } = this.#model.graph({
       from: 'ids',
       to: 'loss',
-      pooling: this.#job.task.pooling,
-      labels: this.#job.task.labels.length,
+      ...this.#end,
       inputs: new Set(this.#model.weights.keys()),
     });
     const chosen = inputs.filter(({ name }) => {

@@ -6,6 +6,7 @@ import { mergeLowRank } from '../model/merge.ts';
 import type { TensorView } from '../model/tensor.ts';
 import type { Replica } from '../replica/replica.ts';
 import { type Basis, basisFloats } from './basis.ts';
+import { hasHead } from './objective.ts';
 import { type EnginePlan, HEAD_BIAS, HEAD_WEIGHT } from './plan.ts';
 import { epochBasis } from './stages.ts';
 
@@ -29,8 +30,7 @@ export function trainedOf(
   const stage = plan.stages[currentStage(ledger).index]!;
   const common = {
     weights,
-    head: { weight: view(HEAD_WEIGHT), bias: view(HEAD_BIAS) },
-    labels: task.labels,
+    head: hasHead(task) ? { weight: view(HEAD_WEIGHT), bias: view(HEAD_BIAS), labels: task.labels } : null,
     pooling: task.pooling,
   };
   if (stage.scope.type === 'subspace') {

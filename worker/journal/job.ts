@@ -5,22 +5,46 @@
 export interface JobSpec {
   readonly seed: number;
   readonly model: { readonly uri: string; readonly sha256: string };
-  readonly task: ClassificationTask;
+  readonly task: TaskSpec;
   readonly method: MethodSpec;
   readonly stop: StopSpec;
   readonly evaluation: { readonly everyRounds: number; readonly examples: number };
   readonly checkpoint: { readonly everyRounds: number };
 }
 
-export interface ClassificationTask {
+export type TaskSpec = ClassificationTask | CausalTask | MaskedTask;
+
+interface CommonTask {
+  readonly maxTokens: number;
+  readonly pooling: 'mean' | 'cls';
+}
+
+export interface ClassificationTask extends CommonTask {
   readonly type: 'classification';
-  /** Template over the fields of a row, such as `{title}: {text}`. */
+  /** Template over the fields of a row, such as `{title}: {text}`; with `words`, the prompt. */
   readonly text: string;
   /** Template that gives the label. */
   readonly label: string;
   readonly labels: readonly string[];
-  readonly maxTokens: number;
-  readonly pooling: 'mean' | 'cls';
+  /** What a language model says for each label; without them a new head is trained. */
+  readonly words?: readonly string[];
+}
+
+/** Each token from those before it. One of `text`, `prompt` with `completion`, and `messages` is there. */
+export interface CausalTask extends CommonTask {
+  readonly type: 'causal-lm';
+  readonly text?: string;
+  /** Read, and not counted in the loss. */
+  readonly prompt?: string;
+  readonly completion?: string;
+  /** Field that holds a chat. */
+  readonly messages?: string;
+}
+
+/** Hidden tokens from those around them. */
+export interface MaskedTask extends CommonTask {
+  readonly type: 'masked-lm';
+  readonly text: string;
 }
 
 export interface MethodSpec {
@@ -44,7 +68,7 @@ export interface StageSpec {
 }
 
 export type ScopeType = 'head' | 'subspace' | 'lora' | 'full';
-export type MatrixName = 'query' | 'key' | 'value' | 'output' | 'up' | 'down';
+export type MatrixName = 'query' | 'key' | 'value' | 'output' | 'gate' | 'up' | 'down';
 
 export interface ScopeSpec {
   readonly type: ScopeType;
@@ -75,6 +99,9 @@ export interface SourceSpec {
   readonly format?: 'jsonl' | 'csv' | 'parquet';
   /** Replace the task's templates for this source. */
   readonly text?: string;
+  readonly prompt?: string;
+  readonly completion?: string;
+  readonly messages?: string;
   readonly label?: string;
 }
 

@@ -69,6 +69,7 @@ export function bertModel(config: BertConfig, stored: ReadonlyMap<string, Tensor
     vocabulary: config.vocabulary,
     maxTokens: config.positions,
     generates: false,
+    fillsGaps: false,
     weights,
     matrices: bertMatrices(config),
     graph: (options) => buildBertGraph(config, { weights, hidden: config.hidden, ...options }),

@@ -12,9 +12,12 @@ import type { TensorView, Weights } from './tensor.ts';
 export interface Trained {
   /** Whole weights that differ from the base, by name, merges included. */
   readonly weights: ReadonlyMap<string, TensorView>;
-  /** [labels, hidden] and [labels]. */
-  readonly head: { readonly weight: TensorView; readonly bias: TensorView };
-  readonly labels: readonly string[];
+  /** A new head, [labels, hidden] and [labels], and what its outputs are called; null where the task has none. */
+  readonly head: {
+    readonly weight: TensorView;
+    readonly bias: TensorView;
+    readonly labels: readonly string[];
+  } | null;
   readonly pooling: 'mean' | 'cls';
   /** Low-rank parts that are not merged: W + (alpha / rank) b a, by matrix. */
   readonly adapters?: {
@@ -49,6 +52,7 @@ function mergedWeights({ model }: ModelFolder, { weights, adapters }: Trained): 
 }
 
 function classifier({ head }: Trained): [string, TensorView][] {
+  if (head === null) return [];
   return [
     ['classifier.weight', head.weight],
     ['classifier.bias', head.bias],
@@ -56,7 +60,14 @@ function classifier({ head }: Trained): [string, TensorView][] {
 }
 
 async function tokenizerFiles({ dir }: ModelFolder): Promise<[string, Uint8Array][]> {
-  const names = ['tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json', 'vocab.txt'];
+  const names = [
+    'tokenizer.json',
+    'tokenizer_config.json',
+    'special_tokens_map.json',
+    'chat_template.jinja',
+    'generation_config.json',
+    'vocab.txt',
+  ];
   const files = names.map(async (name): Promise<[string, Uint8Array][]> => {
     const bytes = await readFile(join(dir, name)).catch(() => undefined);
     return bytes === undefined ? [] : [[name, bytes]];
@@ -64,7 +75,9 @@ async function tokenizerFiles({ dir }: ModelFolder): Promise<[string, Uint8Array
   return (await Promise.all(files)).flat();
 }
 
-function labelMaps({ labels, pooling }: Trained): Record<string, unknown> {
+function labelMaps({ head, pooling }: Trained): Record<string, unknown> {
+  if (head === null) return {};
+  const { labels } = head;
   return {
     id2label: Object.fromEntries(labels.map((label, id) => [String(id), label])),
     label2id: Object.fromEntries(labels.map((label, id) => [label, id])),
@@ -94,7 +107,7 @@ export async function exportSafetensors(folder: ModelFolder, trained: Trained): 
  * @param baseName what `base_model_name_or_path` says
  * @throws {OnebyteError} EXPORT_UNSUPPORTED where whole weights were changed too, or there is no adapter
  */
-export function exportPeft(trained: Trained, baseName: string): Files {
+export function exportPeft(folder: ModelFolder, trained: Trained, baseName: string): Files {
   const { adapters } = trained;
   if (adapters === undefined || trained.weights.size > 0) {
     throw new OnebyteError('EXPORT_UNSUPPORTED', 'only a run of the scope `lora` is a PEFT adapter', {
@@ -104,7 +117,7 @@ export function exportPeft(trained: Trained, baseName: string): Files {
   }
   const config = {
     peft_type: 'LORA',
-    task_type: 'FEATURE_EXTRACTION',
+    task_type: folder.model.generates && trained.head === null ? 'CAUSAL_LM' : 'FEATURE_EXTRACTION',
     base_model_name_or_path: baseName,
     inference_mode: true,
     r: adapters.rank,
@@ -126,14 +139,20 @@ export function exportPeft(trained: Trained, baseName: string): Files {
   return new Map([
     ['adapter_config.json', json(config)],
     ['adapter_model.safetensors', writeSafetensors(new Map(tensors))],
+    ...(trained.head === null ? [] : classifierFiles(trained)),
+  ]);
+}
+
+function classifierFiles(trained: Trained): [string, Uint8Array][] {
+  return [
     ['classifier.safetensors', writeSafetensors(new Map(classifier(trained)))],
     ['onebyte.json', json(labelMaps(trained))],
-  ]);
+  ];
 }
 
 /**
  * One ONNX file that stands alone: `input_ids` and `attention_mask`, int64 [examples, tokens], to `logits`
- * [examples, labels]. It uses ONNX Runtime's own operators (domain `com.microsoft`).
+ * [examples, labels]; of a language model [examples, tokens, vocabulary]. It uses ONNX Runtime's own operators (domain `com.microsoft`).
  * @throws {OnebyteError} EXPORT_UNSUPPORTED above 2 GiB
  */
 export async function exportOnnx(folder: ModelFolder, trained: Trained): Promise<Files> {
@@ -149,13 +168,13 @@ export async function exportOnnx(folder: ModelFolder, trained: Trained): Promise
       },
     );
   }
+  const { head } = trained;
   const graph = folder.model.graph({
     weights,
     from: 'ids',
     to: 'logits',
     pooling: trained.pooling,
-    labels: trained.labels.length,
-    head: trained.head,
+    ...(head === null ? { end: 'tokens' } : { labels: head.labels.length, head }),
     standalone: true,
   });
   return new Map([

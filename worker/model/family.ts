@@ -23,6 +23,8 @@ export interface Model {
   readonly maxTokens: number;
   /** Whether each token is predicted from those before it (a decoder), so that text can be its own target. */
   readonly generates: boolean;
+  /** Whether it predicts hidden tokens (an encoder with the head of its pre-training). */
+  readonly fillsGaps: boolean;
   readonly weights: Weights;
   /** Every weight matrix of the layers, in a fixed order: by layer, then query, key, value, output, gate, up, down. */
   readonly matrices: readonly Matrix[];

@@ -103,6 +103,15 @@ async function openFile(path: string): Promise<ModelFolder> {
   return { dir: path, model, tokenizer, config, digests: { weights: digest, tokenizer: digest } };
 }
 
+/** tokenizer_config.json, with the chat template that newer folders keep in a file of its own. */
+async function tokenizerConfig(dir: string): Promise<Record<string, unknown>> {
+  const file = 'tokenizer_config.json';
+  const bytes = await read(dir, file).catch(() => undefined);
+  const config = bytes === undefined ? {} : parse(file, bytes);
+  const template = await read(dir, 'chat_template.jinja').catch(() => undefined);
+  return template === undefined ? config : { ...config, chat_template: new TextDecoder().decode(template) };
+}
+
 /**
  * Opens a Hugging Face model folder: config.json, model.safetensors, tokenizer.json (and tokenizer_config.json where
  * there is one); or a file that ends in `.gguf`. The weights are read once.
@@ -114,11 +123,7 @@ export async function openModelFolder(dir: string): Promise<ModelFolder> {
   const config = parse('config.json', await read(dir, 'config.json'));
   const open = familyOf(config);
   const tokenizerJson = await read(dir, 'tokenizer.json');
-  const tokenizerConfig = await read(dir, 'tokenizer_config.json').catch(() => undefined);
-  const tokenizer = openTokenizer(
-    parse('tokenizer.json', tokenizerJson),
-    tokenizerConfig === undefined ? {} : parse('tokenizer_config.json', tokenizerConfig),
-  );
+  const tokenizer = openTokenizer(parse('tokenizer.json', tokenizerJson), await tokenizerConfig(dir));
   const { weights, digest } = await loadWeights(await openSafetensors(dir));
   const model = open(config, weights);
   checkVocabulary(tokenizer, model, 'tokenizer.json');

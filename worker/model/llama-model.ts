@@ -73,6 +73,7 @@ export function llamaModel(config: LlamaConfig, stored: ReadonlyMap<string, Tens
     vocabulary: config.vocabulary,
     maxTokens: config.positions,
     generates: true,
+    fillsGaps: false,
     weights,
     matrices: llamaMatrices(config),
     graph: (options) => buildLlamaGraph(config, angles, { weights, hidden: config.hidden, ...options }),

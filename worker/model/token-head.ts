@@ -41,12 +41,11 @@ export function tokenLoss(block: BlockWriter, parts: FamilyParts, x: Hidden, opt
   const { onnx } = block;
   const { matrix, bias, prepare } = tokensOf(parts);
   const { to } = options;
-  const h = prepare(parts.last(block.rowsAt(x, 'scored')));
+  const h = prepare(parts.last(options.standalone ? x : block.rowsAt(x, 'scored')));
   let scores = block.project(`${matrix}.weight`, h.name);
   if (bias !== undefined) scores = onnx.node('Add', [scores, block.weight(bias)]);
   if (to === 'logits') {
-    onnx.node('Identity', [scores], { outputs: ['logits'] });
-    onnx.output('logits', 'float32', ['probes', 'scored', 'vocabulary']);
+    writeLogits(block, parts, scores, options);
     return;
   }
   const targets = onnx.input('targets', 'int32', ['scored']);
@@ -68,4 +67,18 @@ export function tokenLoss(block: BlockWriter, parts: FamilyParts, x: Hidden, opt
   const same = onnx.node('Cast', [onnx.node('Equal', [best, wide])], { attributes: { to: FLOAT } });
   onnx.node('MatMul', [same, shares], { outputs: ['correct'] });
   onnx.output('correct', 'float32', ['probes', 'examples']);
+}
+
+/** [probes, scored, vocabulary]; in a file that stands alone all rows, [examples, tokens, vocabulary]. */
+function writeLogits(block: BlockWriter, parts: FamilyParts, scores: string, options: GraphOptions): void {
+  const { onnx } = block;
+  const width = options.weights.get(`${tokensOf(parts).matrix}.weight`)!.dims[0]!;
+  if (!options.standalone) {
+    onnx.node('Identity', [scores], { outputs: ['logits'] });
+    onnx.output('logits', 'float32', ['probes', 'scored', width]);
+    return;
+  }
+  const shape = block.join(onnx.ints(-1), block.tokens(), onnx.ints(width));
+  onnx.node('Reshape', [scores, shape], { outputs: ['logits'] });
+  onnx.output('logits', 'float32', ['examples', 'tokens', width]);
 }

@@ -8,7 +8,20 @@ export interface TextTokenizer {
    * closing special token stays).
    */
   encode(text: string, maxTokens: number): { readonly ids: Int32Array; readonly truncated: boolean };
+  /** Ids of a piece of text, without special tokens around it; those written in it are read as such. */
+  pieces(text: string): Int32Array;
+  /** Special tokens that stand before every text. */
+  readonly opening: Int32Array;
   readonly padId: number;
+  /** The token that ends a text; undefined where the model has none. */
+  readonly endId: number | undefined;
+  /** The token that stands for a hidden one; undefined where the model has none. */
+  readonly maskId: number | undefined;
+  /** The texts of the tokens that begin and end a text, for chat templates; empty where there is none. */
+  readonly openingText: string;
+  readonly endText: string;
+  /** How the model wants a chat written (Jinja); undefined where it says nothing of it. */
+  readonly chatTemplate: string | undefined;
   /** One more than the highest id that the tokenizer gives. */
   readonly vocabulary: number;
 }
@@ -31,19 +44,30 @@ function invalid(message: string, cause?: unknown): never {
 export function openTokenizer(json: object, config: object): TextTokenizer {
   const whole = { ...ABSENT, ...json, truncation: null, padding: null };
   let tokenizer: Tokenizer;
-  let closing: number[];
+  let around: { opening: number[]; closing: number[] };
   try {
     tokenizer = new Tokenizer(whole, config);
-    closing = closingTokens(tokenizer);
+    around = specialTokens(tokenizer);
   } catch (cause) {
     invalid('is of no known kind', cause);
   }
   let highest = -1;
   for (const id of tokenizer.get_vocab(true).values()) highest = Math.max(highest, id);
   if (highest < 0) invalid('has an empty vocabulary');
+  const { opening, closing } = around;
+  const idOf = (field: string, fallback = ''): number | undefined =>
+    tokenizer.token_to_id(tokenOf(config, field) ?? fallback);
+  const { chat_template: template } = config as { chat_template?: unknown };
   return {
-    padId: tokenizer.token_to_id(padToken(config)) ?? 0,
+    padId: idOf('pad_token', '[PAD]') ?? 0,
+    endId: idOf('eos_token'),
+    maskId: idOf('mask_token', '[MASK]'),
+    openingText: tokenOf(config, 'bos_token') ?? '',
+    endText: tokenOf(config, 'eos_token') ?? '',
+    chatTemplate: typeof template === 'string' ? template : undefined,
+    opening: Int32Array.from(opening),
     vocabulary: highest + 1,
+    pieces: (text) => Int32Array.from(tokenizer.encode(text, { add_special_tokens: false }).ids),
     encode(text, maxTokens) {
       const { ids } = tokenizer.encode(text);
       if (ids.length <= maxTokens) return { ids: Int32Array.from(ids), truncated: false };
@@ -62,19 +86,21 @@ const ABSENT = {
   decoder: null,
 };
 
-/** The special tokens that stand after a text, such as [SEP] of BERT: kept when the text is cut. */
-function closingTokens(tokenizer: Tokenizer): number[] {
+/** The special tokens that stand before and after a text, such as [CLS] and [SEP] of BERT. */
+function specialTokens(tokenizer: Tokenizer): { opening: number[]; closing: number[] } {
   const plain: number[] = tokenizer.encode('a', { add_special_tokens: false }).ids;
   const ids: number[] = tokenizer.encode('a').ids;
   for (let start = 0; start + plain.length <= ids.length; start++) {
-    if (plain.every((id, i) => ids[start + i] === id)) return ids.slice(start + plain.length);
+    if (plain.every((id, i) => ids[start + i] === id))
+      return { opening: ids.slice(0, start), closing: ids.slice(start + plain.length) };
   }
-  return [];
+  return { opening: [], closing: [] };
 }
 
-function padToken(config: object): string {
-  const token = (config as { pad_token?: unknown }).pad_token;
+/** A special token of tokenizer_config.json: a text, or an object with the text as `content`. */
+function tokenOf(config: object, field: string): string | undefined {
+  const token = (config as Record<string, unknown>)[field];
   if (typeof token === 'string') return token;
-  const content = (token as { content?: unknown } | undefined)?.content;
-  return typeof content === 'string' ? content : '[PAD]';
+  const content = (token as { content?: unknown } | null | undefined)?.content;
+  return typeof content === 'string' ? content : undefined;
 }

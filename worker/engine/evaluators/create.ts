@@ -3,6 +3,7 @@ import type { State } from '../../grid/state.ts';
 import type { JobSpec } from '../../journal/job.ts';
 import { forwardsOf } from '../../journal/plan.ts';
 import type { ModelFolder } from '../../model/folder.ts';
+import { unitsOf } from '../../task/batch.ts';
 import type { Examples } from '../../task/examples.ts';
 import type { Basis } from '../basis.ts';
 import type { Aborted, Evaluator, ProbeResult, Sums } from '../evaluator.ts';
@@ -32,6 +33,9 @@ export interface EvaluatorOptions {
 /** Two cores are busy from 16 examples on, and fall out of their cache beyond 64 (`bench/engine.ts`). */
 const CHUNKING: Chunking = { rows: 16, examples: 64 };
 
+/** A decoder's texts differ more in length, and its output over the vocabulary is wide. */
+const DECODER_CHUNKING: Chunking = { rows: 16, examples: 64, tokens: 1024 };
+
 /** @throws OnebyteError ENGINE_FAILED when the runtime cannot be used */
 export async function createEvaluator(options: EvaluatorOptions): Promise<Evaluator> {
   return new StageEvaluator(options);
@@ -55,7 +59,12 @@ class StageEvaluator implements Evaluator {
   enter(stage: number, epoch: number): Promise<void> {
     return this.#alone(async () => {
       await this.#leave();
-      const { chunking = CHUNKING, ...options } = this.#options;
+      const {
+        folder,
+        chunking = folder.model.generates ? DECODER_CHUNKING : CHUNKING,
+        ...rest
+      } = this.#options;
+      const options = { folder, ...rest };
       const last = this.#source;
       this.#source = null;
       const opened = await openStage({ ...options, chunking }, stage, epoch, last);
@@ -86,14 +95,15 @@ class StageEvaluator implements Evaluator {
       });
       if (sides === 1) points.unshift({ seed: new Uint32Array(4), sign: 0 });
       const sums = await runner.losses(points, rows, aborted);
+      const units = unitsOf(this.#options.examples.train, rows);
       const estimate =
         sides === 2
-          ? twoSided(every(sums, 0), every(sums, 1), rows.length, radius)
-          : oneSided(sums[0]!, sums.slice(1), rows.length, radius);
+          ? twoSided(every(sums, 0), every(sums, 1), units, radius)
+          : oneSided(sums[0]!, sums.slice(1), units, radius);
       const forwards = forwardsOf({ sides }, count);
       return {
         ...estimate,
-        lossCount: rows.length,
+        lossCount: units,
         forwards,
         examples: forwards * rows.length,
         seconds: (performance.now() - start) / 1000,

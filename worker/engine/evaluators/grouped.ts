@@ -1,10 +1,10 @@
 import type { PlacedTensor } from '../../grid/layout.ts';
 import type { State } from '../../grid/state.ts';
-import { chunksByLength } from '../../task/batch.ts';
+import { chunksByLength, unitsOf } from '../../task/batch.ts';
 import type { Examples } from '../../task/examples.ts';
 import { type Aborted, check, type Sums } from '../evaluator.ts';
 import { radiusQuanta } from './estimate.ts';
-import type { Chunking, Point, Runner } from './runner.ts';
+import { type Chunking, evaluationLimit, type Point, type Runner, trainingLimit } from './runner.ts';
 import type { Feed, Session } from './session.ts';
 import type { RowSource, Split } from './source.ts';
 
@@ -49,13 +49,16 @@ export class GroupedRunner implements Runner {
   async losses(points: readonly Point[], rows: Int32Array, aborted?: Aborted): Promise<Float64Array> {
     const { session, source, examples, chunking } = this.#options;
     const sums = new Float64Array(points.length);
-    for (const chunk of chunksByLength(examples.train, rows, chunking.rows)) {
+    for (const chunk of chunksByLength(examples.train, rows, trainingLimit(chunking))) {
       check(aborted);
       const feeds = await source.feeds(
         'train',
         chunk.map((position) => rows[position]!),
       );
-      for (const { from, to } of blocks(points.length, this.#groups(chunk.length))) {
+      for (const { from, to } of blocks(
+        points.length,
+        this.#groups(chunk.length, feeds.attention_mask!.dims[1]!),
+      )) {
         check(aborted);
         const { loss } = await session.run({ ...feeds, ...this.#perturbed(points.slice(from, to)) });
         addRows(sums.subarray(from, to), loss!, chunk.length);
@@ -67,7 +70,7 @@ export class GroupedRunner implements Runner {
   async evaluate(split: Split, rows: Int32Array, aborted?: Aborted): Promise<Sums> {
     const { session, source, examples, chunking } = this.#options;
     const sums = new Float64Array(2);
-    for (const chunk of chunksByLength(examples[split], rows, chunking.examples)) {
+    for (const chunk of chunksByLength(examples[split], rows, evaluationLimit(chunking))) {
       check(aborted);
       const feeds = await source.feeds(
         split,
@@ -77,11 +80,13 @@ export class GroupedRunner implements Runner {
       addRows(sums.subarray(0, 1), loss!, chunk.length);
       addRows(sums.subarray(1, 2), correct!, chunk.length);
     }
-    return { split, count: rows.length, lossSum: sums[0]!, correct: sums[1]! };
+    return { split, count: unitsOf(examples[split], rows), lossSum: sums[0]!, correct: sums[1]! };
   }
 
-  #groups(rows: number): number {
-    return Math.max(1, Math.min(MAX_GROUPS, Math.floor(this.#options.chunking.examples / rows)));
+  #groups(rows: number, length: number): number {
+    const { examples, tokens = Number.POSITIVE_INFINITY } = this.#options.chunking;
+    const fitting = Math.min(Math.floor(examples / rows), Math.floor(tokens / (rows * length)));
+    return Math.max(1, Math.min(MAX_GROUPS, fitting));
   }
 
   /** The state itself, as a single group, where it lies. */

@@ -1,10 +1,10 @@
 import type { State } from '../../grid/state.ts';
-import { chunksByLength } from '../../task/batch.ts';
+import { chunksByLength, unitsOf } from '../../task/batch.ts';
 import type { Examples } from '../../task/examples.ts';
 import { type Aborted, check, type Sums } from '../evaluator.ts';
 import { radiusQuanta } from './estimate.ts';
 import { addRows } from './grouped.ts';
-import type { Chunking, Point, Runner } from './runner.ts';
+import { type Chunking, evaluationLimit, type Point, type Runner } from './runner.ts';
 import type { Feed, Session } from './session.ts';
 import type { RowSource, Split } from './source.ts';
 
@@ -41,7 +41,7 @@ export class InPlaceRunner implements Runner {
   async losses(points: readonly Point[], rows: Int32Array, aborted?: Aborted): Promise<Float64Array> {
     const { session, source, examples, chunking } = this.#options;
     const chunks: { rows: number; feeds: Record<string, Feed> }[] = [];
-    for (const chunk of chunksByLength(examples.train, rows, chunking.examples)) {
+    for (const chunk of chunksByLength(examples.train, rows, evaluationLimit(chunking))) {
       check(aborted);
       const feeds = await source.feeds(
         'train',
@@ -69,7 +69,7 @@ export class InPlaceRunner implements Runner {
   async evaluate(split: Split, rows: Int32Array, aborted?: Aborted): Promise<Sums> {
     const { session, source, examples, chunking } = this.#options;
     const sums = new Float64Array(2);
-    for (const chunk of chunksByLength(examples[split], rows, chunking.examples)) {
+    for (const chunk of chunksByLength(examples[split], rows, evaluationLimit(chunking))) {
       check(aborted);
       const feeds = await source.feeds(
         split,
@@ -79,7 +79,7 @@ export class InPlaceRunner implements Runner {
       addRows(sums.subarray(0, 1), loss!, chunk.length);
       addRows(sums.subarray(1, 2), correct!, chunk.length);
     }
-    return { split, count: rows.length, lossSum: sums[0]!, correct: sums[1]! };
+    return { split, count: unitsOf(examples[split], rows), lossSum: sums[0]!, correct: sums[1]! };
   }
 
   async close(): Promise<void> {

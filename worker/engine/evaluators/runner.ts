@@ -1,3 +1,4 @@
+import type { ChunkLimit } from '../../task/batch.ts';
 import type { Aborted, Sums } from '../evaluator.ts';
 import type { Split } from './source.ts';
 
@@ -27,4 +28,16 @@ export interface Chunking {
   readonly rows: number;
   /** Rows times points of one call. */
   readonly examples: number;
+  /** Tokens of one call, padding included; no limit where it is left out. */
+  readonly tokens?: number;
+}
+
+/** The limit of chunks that share a call with several points: what is frozen is then computed once for all of them. */
+export function trainingLimit({ rows, examples, tokens }: Chunking): ChunkLimit {
+  return { rows, tokens: tokens && Math.ceil((tokens * rows) / examples) };
+}
+
+/** The limit of chunks that are evaluated at one point alone. */
+export function evaluationLimit({ examples, tokens }: Chunking): ChunkLimit {
+  return { rows: examples, tokens };
 }

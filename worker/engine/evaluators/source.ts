@@ -1,6 +1,6 @@
 import type { Evaluation } from '../../journal/record.ts';
 import type { Batch } from '../../task/batch.ts';
-import { chunksByLength, padBatch } from '../../task/batch.ts';
+import { type ChunkLimit, chunksByLength, padBatch } from '../../task/batch.ts';
 import type { Examples } from '../../task/examples.ts';
 import { ActivationCache, Budget } from './cache.ts';
 import type { Feed, Session } from './session.ts';
@@ -8,8 +8,8 @@ import type { Feed, Session } from './session.ts';
 export type Split = Evaluation['split'];
 export const SPLITS: readonly Split[] = ['train', 'validation', 'test'];
 
-/** Rows of one pass through the frozen part. */
-const FROZEN_ROWS = 32;
+/** One pass through the frozen part. */
+const FROZEN: ChunkLimit = { rows: 32 };
 
 export interface SourceOptions {
   readonly examples: Readonly<Record<Split, Examples>>;
@@ -56,6 +56,9 @@ export class RowSource {
     const feeds = {
       attention_mask: { data: batch.mask, dims: [count, tokens] },
       labels: { data: batch.labels, dims: [count] },
+      positions: { data: batch.positions, dims: [batch.positions.length] },
+      targets: { data: batch.targets, dims: [batch.targets.length] },
+      shares: { data: batch.shares, dims: [batch.targets.length, count] },
     };
     if (this.#frozen === null) return { ...feeds, input_ids: { data: batch.ids, dims: [count, tokens] } };
     const data = await this.#activations(this.#frozen, split, rows, batch);
@@ -68,7 +71,7 @@ export class RowSource {
   async warm(split: Split, rows: Int32Array): Promise<void> {
     if (this.#frozen === null) return;
     const cold = rows.filter((row) => this.#caches[split].get(row) === undefined);
-    for (const chunk of chunksByLength(this.#options.examples[split], cold, FROZEN_ROWS))
+    for (const chunk of chunksByLength(this.#options.examples[split], cold, FROZEN))
       await this.feeds(
         split,
         chunk.map((position) => cold[position]!),
@@ -96,7 +99,7 @@ export class RowSource {
     }
     if (missing.length === 0) return data;
     const absent = missing.map((i) => rows[i]!);
-    for (const chunk of chunksByLength(examples[split], absent, FROZEN_ROWS)) {
+    for (const chunk of chunksByLength(examples[split], absent, FROZEN)) {
       const part = padBatch(
         examples[split],
         chunk.map((k) => absent[k]!),

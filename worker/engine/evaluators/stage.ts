@@ -7,6 +7,7 @@ import type { TensorView, Weights } from '../../model/tensor.ts';
 import type { Examples } from '../../task/examples.ts';
 import type { Basis } from '../basis.ts';
 import { basisFloats } from '../basis.ts';
+import { type Objective, objectiveOf } from '../objective.ts';
 import { type EnginePlan, type EngineStage, HEAD_BIAS, HEAD_WEIGHT, layerOf } from '../plan.ts';
 import { epochBasis } from '../stages.ts';
 import { GroupedRunner, groupedScratchBytes } from './grouped.ts';
@@ -58,10 +59,10 @@ export async function openStage(
 ): Promise<{ readonly runner: Runner; readonly source: StageSource }> {
   const stage = options.plan.stages[index]!;
   options.state.freeScratch();
-  const frozenHead = !stage.perturbed.includes(HEAD_WEIGHT);
   const { state, plan, job, folder, threads } = options;
-  const labels = job.task.labels.length;
-  const base = { pooling: job.task.pooling, weights: weightsOf(state, plan, folder.model), labels };
+  const objective = objectiveOf(job.task, folder.model, folder.tokenizer);
+  const base = { ...objective, weights: weightsOf(state, plan, folder.model) };
+  const frozenHead = plan.head && !stage.perturbed.includes(HEAD_WEIGHT);
   const head = frozenHead
     ? { weight: tensorView(state, HEAD_WEIGHT), bias: tensorView(state, HEAD_BIAS) }
     : undefined;
@@ -91,6 +92,8 @@ export async function openStage(
   }
 }
 
+type Base = Objective & { readonly weights: Weights };
+
 function startOf(stage: EngineStage, model: Model): GraphFrom {
   if (stage.scope.type === 'head') return 'pooled';
   if (stage.firstLayer === 0) return 'ids';
@@ -100,7 +103,7 @@ function startOf(stage: EngineStage, model: Model): GraphFrom {
 async function sourceOf(
   options: StageOptions,
   from: GraphFrom,
-  base: { pooling: 'mean' | 'cls'; weights: Weights; labels: number },
+  base: Base,
   last: StageSource | null,
 ): Promise<StageSource> {
   const { plan } = options;
@@ -116,7 +119,7 @@ async function sourceOf(
 async function openSource(
   { examples, folder, memoryBudgetBytes, threads }: StageOptions,
   from: GraphFrom,
-  base: { pooling: 'mean' | 'cls'; weights: Weights; labels: number },
+  base: Base,
 ): Promise<RowSource> {
   const { model, tokenizer } = folder;
   const options = { examples, padId: tokenizer.padId, width: model.hidden, memoryBudgetBytes };
@@ -158,10 +161,7 @@ function adaptersOf({ plan, basis }: StageOptions, stage: EngineStage, epoch: nu
 }
 
 function groupedInputs(plan: EnginePlan, stage: EngineStage): { index: number; input: string }[] {
-  const inputs = new Map<number, string>([
-    [HEAD_WEIGHT, 'head.weight'],
-    [HEAD_BIAS, 'head.bias'],
-  ]);
+  const inputs = new Map<number, string>();
   for (const { matrix, a, b, c } of stage.factors) {
     if (a !== undefined) inputs.set(a, `${matrix.name}.A`);
     if (b !== undefined) inputs.set(b, `${matrix.name}.B`);
@@ -176,7 +176,7 @@ function inPlaceInputs(
 ): { index: number; input: string; dims: number[] }[] {
   return stage.perturbed.map((index) => {
     const { name, shape } = plan.tensors[index]!;
-    const isHead = index === HEAD_WEIGHT || index === HEAD_BIAS;
+    const isHead = plan.head && (index === HEAD_WEIGHT || index === HEAD_BIAS);
     return { index, input: name, dims: isHead ? [1, ...shape] : [...shape] };
   });
 }
