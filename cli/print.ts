@@ -8,7 +8,9 @@ export const EXIT = { done: 0, failed: 1, badInput: 2, verification: 3 } as cons
 const BAD_INPUT = new Set<ErrorCode>([
   'ARTIFACT_MISSING',
   'BASIS_INVALID',
+  'CHAT_INVALID',
   'COMMAND_INVALID',
+  'COMPLETION_EMPTY',
   'DATA_EMPTY',
   'DATA_FORMAT_UNKNOWN',
   'DATA_INVALID',
@@ -42,6 +44,7 @@ const BAD_INPUT = new Set<ErrorCode>([
   'ROW_FIELD_MISSING',
   'RUN_FINISHED',
   'RUN_OTHER_JOB',
+  'TASK_UNSUPPORTED',
   'TEMPLATE_INVALID',
   'URI_UNSUPPORTED',
   'WORKER_CONFIG_INVALID',
