@@ -14,12 +14,15 @@ import { emptyLedger, type Ledger } from '../../worker/journal/ledger.ts';
 import type { GenesisRecord } from '../../worker/journal/record.ts';
 import type { Log } from '../../worker/log/log.ts';
 import { NatsLog } from '../../worker/log/nats.ts';
+import type { ApiOptions } from '../../worker/nats/api.ts';
 import { logBudget } from '../../worker/nats/budget.ts';
 import { NATS_VARIABLES, natsSettings } from '../../worker/nats/config.ts';
 import { openNats } from '../../worker/nats/connect.ts';
 import type { SocketBytes } from '../../worker/nats/link.ts';
 import { type JobNames, jobNames } from '../../worker/nats/names.ts';
+import { NatsStore } from '../../worker/nats/store.ts';
 import { createStream } from '../../worker/nats/stream.ts';
+import { publishArtifacts } from '../../worker/service/join.ts';
 import { isToParent } from '../../worker/service/parent.ts';
 import { SERVICE_VARIABLES } from '../../worker/service/settings.ts';
 import { unwritable } from '../../worker/system-error.ts';
@@ -49,6 +52,8 @@ export class NatsVenue implements Venue {
   readonly notices: readonly string[];
   readonly #connection: NatsConnection;
   readonly #env: Environment;
+  readonly #names: JobNames;
+  readonly #api: ApiOptions;
 
   private constructor(
     directory: RunDirectory,
@@ -56,6 +61,7 @@ export class NatsVenue implements Venue {
     log: Log,
     ledger: Ledger,
     connection: NatsConnection,
+    api: ApiOptions,
     env: Environment,
   ) {
     this.directory = directory;
@@ -65,6 +71,8 @@ export class NatsVenue implements Venue {
     this.notices = [];
     this.#connection = connection;
     this.#env = env;
+    this.#names = names;
+    this.#api = api;
   }
 
   /** @throws OnebyteError RUN_FINISHED, RUN_OTHER_JOB, FILE_UNWRITABLE, and what connecting and making a stream throw */
@@ -83,7 +91,7 @@ export class NatsVenue implements Venue {
       );
     const place: NatsPlace = placeOf(directory.path) ?? { uid: randomUUID(), prefix: settings.prefix };
     const names = jobNames(place.uid, place.prefix);
-    const api = settings.domain === undefined ? {} : { domain: settings.domain };
+    const api: ApiOptions = settings.domain === undefined ? {} : { domain: settings.domain };
     const connection = await openNats({ ...settings.config, name: 'onebyte run' });
     try {
       const maxBytes = logBudget(parseJob(jobText).job, job.spec.max);
@@ -97,7 +105,7 @@ export class NatsVenue implements Venue {
           remedy: 'choose another directory with --out, or remove this one',
         });
       await keep(directory, place);
-      return new NatsVenue(directory, names, log, ledger, connection, {
+      return new NatsVenue(directory, names, log, ledger, connection, api, {
         ...given,
         [NATS_VARIABLES.prefix]: place.prefix,
       });
@@ -110,6 +118,9 @@ export class NatsVenue implements Venue {
   async begin(genesis: GenesisRecord): Promise<void> {
     const last = (await this.log.last())?.seq ?? 0;
     const entry = sealRecord(emptyLedger(), genesis);
+    const store = await NatsStore.find(this.#connection, this.#names, this.#api);
+    // Workers elsewhere find them there.
+    if (store !== null) await publishArtifacts(genesis, this.directory.artifacts, store);
     await this.log.append(entry, { expectedLast: last, id: `genesis-${genesis.uid}` });
   }
 

@@ -7,6 +7,7 @@ import type { Digest, GenesisRecord, JournalRecord } from '../journal/record.ts'
 import { encodeAll } from '../method/codec.ts';
 import { openModelFolder } from '../model/folder.ts';
 import type { Position, Replica } from '../replica/replica.ts';
+import type { SnapshotFile } from '../round/checkpoint.ts';
 import type { EvaluateRequest, Probed, ProbeRequest } from '../round/driver.ts';
 import type { Sums } from '../round/messages.ts';
 import { shardRows } from '../round/shard.ts';
@@ -17,6 +18,7 @@ import { decodeBasis } from './basis-file.ts';
 import { type Aborted, check, type Evaluator } from './evaluator.ts';
 import { createEvaluator, scratchBytes } from './evaluators/create.ts';
 import { checkGenesis, openReplica } from './open.ts';
+import { SnapshotFolder } from './snapshots.ts';
 
 /** What one worker's engine is opened with. Plain values: it crosses to another thread. */
 export interface EngineConfig {
@@ -30,6 +32,8 @@ export interface EngineConfig {
   readonly folder: string;
   readonly threads: number;
   readonly memoryBudgetBytes: number;
+  /** Folder for this engine's snapshots; without it, it makes none. */
+  readonly snapshots?: string;
 }
 
 /** What an engine says of itself once it is open. */
@@ -45,6 +49,7 @@ export class Engine {
   readonly #evaluator: Evaluator;
   readonly #sampler: Sampler;
   readonly #close: () => Promise<void>;
+  readonly #snapshots: SnapshotFolder | null;
   #entered: Position | null = null;
 
   private constructor(
@@ -53,12 +58,14 @@ export class Engine {
     sampler: Sampler,
     facts: EngineFacts,
     close: () => Promise<void>,
+    snapshots: SnapshotFolder | null,
   ) {
     this.#replica = replica;
     this.#evaluator = evaluator;
     this.#sampler = sampler;
     this.facts = facts;
     this.#close = close;
+    this.#snapshots = snapshots;
   }
 
   static async open(config: EngineConfig): Promise<Engine> {
@@ -106,7 +113,8 @@ export class Engine {
       await evaluator.close();
       await state.close();
     };
-    return new Engine(replica, evaluator, sampler, { rows, truncated }, close);
+    const snapshots = config.snapshots === undefined ? null : new SnapshotFolder(config.snapshots);
+    return new Engine(replica, evaluator, sampler, { rows, truncated }, close, snapshots);
   }
 
   commit(record: JournalRecord, body: Uint8Array): void {
@@ -115,6 +123,25 @@ export class Engine {
 
   commitAll(entries: readonly { readonly record: JournalRecord; readonly body: Uint8Array }[]): void {
     this.#replica.commitAll(entries);
+  }
+
+  /** Writes the state down. @throws OnebyteError INTERNAL without a folder for that */
+  snapshot(): SnapshotFile {
+    if (this.#snapshots === null)
+      throw new OnebyteError('INTERNAL', 'the engine has no folder for snapshots');
+    return this.#snapshots.write(this.#replica.snapshot());
+  }
+
+  /**
+   * Goes on from a snapshot in place of the start values.
+   * @returns the digest of the state that it is at
+   * @throws OnebyteError SNAPSHOT_INVALID; then the engine is before its first record
+   */
+  begin(file: Pick<SnapshotFile, 'path' | 'digest'>, genesis: GenesisRecord): Digest {
+    this.#entered = null;
+    const folder = this.#snapshots ?? new SnapshotFolder('');
+    this.#replica.begin(folder.reader(file), genesis);
+    return this.#replica.digest();
   }
 
   rewind(records: number): void {

@@ -6,6 +6,8 @@ import type { EngineFacts } from './engine.ts';
 export type Method =
   | 'commit'
   | 'commitAll'
+  | 'snapshot'
+  | 'begin'
   | 'rewind'
   | 'rebuild'
   | 'probe'

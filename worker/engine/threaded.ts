@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { OnebyteError } from '../errors.ts';
-import type { JournalRecord } from '../journal/record.ts';
+import type { Digest, GenesisRecord, JournalRecord } from '../journal/record.ts';
+import type { SnapshotFile } from '../round/checkpoint.ts';
 import type { Committed, EnginePort, EvaluateRequest, Probed, ProbeRequest } from '../round/driver.ts';
 import type { Sums } from '../round/messages.ts';
 import type { EngineConfig, EngineFacts } from './engine.ts';
@@ -52,6 +53,15 @@ export class ThreadedEngine implements EnginePort {
 
   async commitAll(entries: readonly Committed[]): Promise<void> {
     await this.#call('commitAll', entries);
+  }
+
+  async snapshot(): Promise<SnapshotFile> {
+    return (await this.#call('snapshot')) as SnapshotFile;
+  }
+
+  /** `Engine.begin`, before anything is committed. */
+  async begin(file: Pick<SnapshotFile, 'path' | 'digest'>, genesis: GenesisRecord): Promise<Digest> {
+    return (await this.#call('begin', file, genesis)) as Digest;
   }
 
   async rewind(records: number): Promise<void> {

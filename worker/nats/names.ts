@@ -27,6 +27,9 @@ export interface JobNames {
   readonly tail: string;
   /** All bus subjects begin with this and a dot. */
   readonly bus: string;
+  /** Snapshots and artifacts: the stream, and what its subjects begin with. */
+  readonly storeStream: string;
+  readonly store: string;
 }
 
 /** @throws OnebyteError NATS_CONFIG_INVALID for a prefix that cannot begin a subject. */
@@ -44,6 +47,8 @@ export function jobNames(uid: string, prefix: string = DEFAULT_PREFIX): JobNames
     log: `${subject}.log`,
     tail: `${subject}.tail`,
     bus: `${subject}.bus`,
+    storeStream: `${prefix}-${job}-store`,
+    store: `${subject}.store`,
   };
 }
 

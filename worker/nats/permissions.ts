@@ -13,14 +13,16 @@ export interface Scope {
 }
 
 /**
- * One worker of one job: append to the job's log, read it, and speak on its bus as itself. No consumers: the server
+ * One worker of one job: append to the job's log, read it, speak on its bus as itself, and keep snapshots and artifacts. No consumers: the server
  * delivers a push consumer's messages with its own rights, so whoever may create one may have it write anywhere in the
  * account (docs/decisions/nats-permissions.md).
  */
 export function workerPermissions({ names, prefix, domain }: Scope, worker: string): Permissions {
   const tag = workerTag(worker);
   return {
-    publish: { allow: [names.log, `${names.bus}.*.*.${tag}.*`, ...readSubjects(names, domain)] },
+    publish: {
+      allow: [names.log, `${names.bus}.*.*.${tag}.*`, `${names.store}.>`, ...readSubjects(names, domain)],
+    },
     subscribe: {
       allow: [
         `${names.bus}.${tag}.*.*.*`,
@@ -54,10 +56,11 @@ export function managerPermissions(options: {
   };
 }
 
-function readSubjects({ stream }: JobNames, domain?: string): string[] {
-  return ['STREAM.INFO', 'STREAM.MSG.GET', 'DIRECT.GET'].map(
-    (call) => `${apiPrefix(domain)}.${call}.${stream}`,
-  );
+function readSubjects({ stream, storeStream }: JobNames, domain?: string): string[] {
+  return [
+    ...['STREAM.INFO', 'STREAM.MSG.GET', 'DIRECT.GET'].map((call) => `${call}.${stream}`),
+    ...['STREAM.INFO', 'DIRECT.GET'].map((call) => `${call}.${storeStream}`),
+  ].map((call) => `${apiPrefix(domain)}.${call}`);
 }
 
 /** A user as the server's configuration has it. */

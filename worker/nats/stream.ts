@@ -9,6 +9,8 @@ export interface StreamOptions extends ApiOptions {
   readonly maxBytes: number;
   /** Servers that hold a copy: 1, 3 or 5. */
   readonly replicas?: number;
+  /** Bytes that snapshots and artifacts may take, kept on as many servers; 0: there are to be none. */
+  readonly storeBytes?: number;
 }
 
 /** The part of a stream's configuration that matters here. Names and units as the server has them. */
@@ -29,7 +31,7 @@ interface StreamConfig {
   readonly allow_direct: boolean;
   readonly deny_delete: boolean;
   readonly deny_purge: boolean;
-  readonly republish: { readonly src: string; readonly dest: string; readonly headers_only?: boolean };
+  readonly republish?: { readonly src: string; readonly dest: string; readonly headers_only?: boolean };
   readonly metadata: Readonly<Record<string, string>>;
 }
 
@@ -44,6 +46,8 @@ export interface StreamInfo {
   };
 }
 
+/** Room for two snapshots of a model with ten million weights that are trained, and for one that is written. */
+const STORE_BYTES = 128 << 20;
 /** Nothing of ours needs a consumer; one is left for people who look at a log with other tools. */
 const MAX_CONSUMERS = 1;
 const DUPLICATE_WINDOW_NS = 120e9;
@@ -76,6 +80,16 @@ function streamConfig(names: JobNames, { maxBytes, replicas }: StreamOptions): S
   };
 }
 
+/** Pieces of snapshots and artifacts, each in the place of the one before it. Losing it costs time alone. */
+function storeConfig(names: JobNames, { storeBytes = STORE_BYTES, replicas }: StreamOptions): StreamConfig {
+  const { republish: _, ...config } = streamConfig(names, { maxBytes: storeBytes, ...given({ replicas }) });
+  return { ...config, name: names.storeStream, subjects: [`${names.store}.>`], max_msgs_per_subject: 1 };
+}
+
+function given({ replicas }: { replicas: number | undefined }): { replicas?: number } {
+  return replicas === undefined ? {} : { replicas };
+}
+
 /**
  * Makes a job's log, or finds it made; one that exists may be given more room or other copies.
  * @throws OnebyteError NATS_STREAM_INVALID where the server has another stream by that name, or cannot keep this one;
@@ -88,12 +102,20 @@ export async function createStream(
 ): Promise<StreamInfo> {
   const api = new Api(connection, options);
   const wanted = streamConfig(names, options);
-  const found = await streamInfo(api, names);
+  if (options.storeBytes !== 0) await createStore(api, names, options);
+  const found = await streamInfo(api, names.stream);
   if (found === null) return modern(await change(api, 'CREATE', wanted));
   refuse(names, mistakes(found.config, names));
   const { max_bytes, num_replicas } = found.config;
   if (max_bytes === wanted.max_bytes && num_replicas === wanted.num_replicas) return found;
   return change(api, 'UPDATE', { ...wanted, max_bytes: Math.max(max_bytes ?? 0, wanted.max_bytes) });
+}
+
+async function createStore(api: Api, names: JobNames, options: StreamOptions): Promise<void> {
+  const wanted = storeConfig(names, options);
+  const found = await streamInfo(api, names.storeStream);
+  if (found === null) await change(api, 'CREATE', wanted);
+  else if ((found.config.max_bytes ?? 0) < wanted.max_bytes) await change(api, 'UPDATE', wanted);
 }
 
 async function change(api: Api, what: 'CREATE' | 'UPDATE', config: StreamConfig): Promise<StreamInfo> {
@@ -110,19 +132,24 @@ async function change(api: Api, what: 'CREATE' | 'UPDATE', config: StreamConfig)
   }
 }
 
-/** Removes a job's log for good. @returns whether there was one */
+/** Removes a job's log for good, with its snapshots and artifacts. @returns whether there was one */
 export async function deleteStream(
   connection: NatsConnection,
   names: JobNames,
   options: ApiOptions = {},
 ): Promise<boolean> {
-  try {
-    await new Api(connection, options).call(`STREAM.DELETE.${names.stream}`);
-    return true;
-  } catch (error) {
-    if (error instanceof ApiError && error.code === API_CODES.streamMissing) return false;
-    throw error;
-  }
+  const api = new Api(connection, options);
+  const remove = async (stream: string): Promise<boolean> => {
+    try {
+      await api.call(`STREAM.DELETE.${stream}`);
+      return true;
+    } catch (error) {
+      if (error instanceof ApiError && error.code === API_CODES.streamMissing) return false;
+      throw error;
+    }
+  };
+  await remove(names.storeStream);
+  return remove(names.stream);
 }
 
 /**
@@ -134,7 +161,7 @@ export async function checkStream(
   names: JobNames,
   options: ApiOptions = {},
 ): Promise<StreamInfo> {
-  const info = await streamInfo(new Api(connection, options), names);
+  const info = await streamInfo(new Api(connection, options), names.stream);
   if (info === null)
     throw new OnebyteError('NATS_STREAM_MISSING', `NATS has no stream ${names.stream}`, {
       remedy:
@@ -172,9 +199,9 @@ export async function waitForStream(
 }
 
 /** Null where there is no such stream. */
-async function streamInfo(api: Api, names: JobNames): Promise<StreamInfo | null> {
+async function streamInfo(api: Api, stream: string): Promise<StreamInfo | null> {
   try {
-    return await api.call<StreamInfo>(`STREAM.INFO.${names.stream}`);
+    return await api.call<StreamInfo>(`STREAM.INFO.${stream}`);
   } catch (error) {
     if (error instanceof ApiError && error.code === API_CODES.streamMissing) return null;
     if (error instanceof ApiError && error.code === API_CODES.noJetStream)

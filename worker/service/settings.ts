@@ -26,7 +26,7 @@ export const SERVICE_VARIABLES = {
   host: 'ONEBYTE_HOST',
   /** Folder for models and artifacts. */
   cache: 'ONEBYTE_CACHE',
-  /** More folders that may hold artifacts, and a folder for snapshots and artifacts in place of NATS' object store. */
+  /** A folder for snapshots and artifacts that all workers share, in place of the store on NATS. */
   store: 'ONEBYTE_STORE',
   threads: 'ONEBYTE_THREADS',
   /** Bytes that caches of the engine may take. */
@@ -52,6 +52,8 @@ export interface ServiceSettings {
   readonly port: number;
   readonly host: string | undefined;
   readonly artifacts: string;
+  /** Folder for snapshots of all runs and workers. */
+  readonly snapshots: string;
   readonly store: string | undefined;
   readonly threads: number;
   readonly cacheBytes: number;
@@ -110,6 +112,7 @@ export function serviceSettings(env: Environment): ServiceSettings {
     port: number('port', DEFAULT_PORT, 0, 65535),
     host: text('host'),
     artifacts: join(cacheFolder(env), 'artifacts'),
+    snapshots: join(cacheFolder(env), 'snapshots'),
     store: text('store'),
     threads: number('threads', availableParallelism(), 1, 1024),
     cacheBytes: number('cacheBytes', Math.floor(memory() * CACHE_SHARE), 0, Number.MAX_SAFE_INTEGER),

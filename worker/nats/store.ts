@@ -1,0 +1,157 @@
+import { headers, type NatsConnection } from '@nats-io/transport-node';
+import type { Digest } from '../journal/record.ts';
+import { matching, newestFirst, parseIndex, type SnapshotIndex, type Store } from '../store/store.ts';
+import { API_CODES, Api, ApiError, type ApiOptions, parse } from './api.ts';
+import { isDenied } from './failure.ts';
+import { HEADERS, type JobNames } from './names.ts';
+
+/** Bytes of a piece, if the server takes messages that large; room for its headers. */
+const PIECE = 1 << 19;
+const HEADERS_SIZE = 512;
+/** Pieces that are on their way at once. */
+const WINDOW = 4;
+/** Most pieces of a snapshot that a reader believes in. */
+const MAX_PIECES = 1 << 20;
+
+/**
+ * A run's snapshots and artifacts on NATS, in a stream that keeps one message per subject: a piece of an artifact, or of
+ * a snapshot in one of two places that are written in turn, so that it never grows. `createStream` makes it.
+ */
+export class NatsStore implements Store {
+  readonly #api: Api;
+  readonly #names: JobNames;
+
+  constructor(connection: NatsConnection, names: JobNames, options: ApiOptions = {}) {
+    this.#api = new Api(connection, options);
+    this.#names = names;
+  }
+
+  /** Null where the job has none, or the credentials leave it out. @throws LogUnavailable */
+  static async find(
+    connection: NatsConnection,
+    names: JobNames,
+    options: ApiOptions = {},
+  ): Promise<NatsStore | null> {
+    try {
+      await new Api(connection, options).call(`STREAM.INFO.${names.storeStream}`);
+      return new NatsStore(connection, names, options);
+    } catch (error) {
+      const none = error instanceof ApiError && error.code === API_CODES.streamMissing;
+      if (none || isDenied(error)) return null;
+      throw error;
+    }
+  }
+
+  async putSnapshot(index: SnapshotIndex, bytes: Uint8Array): Promise<string | null> {
+    const place = `snapshot.${await this.#placeFor(index)}`;
+    if (!(await this.#putPieces(place, index.digest, bytes))) return null;
+    const text = new TextEncoder().encode(JSON.stringify(index));
+    if (!(await this.#put(`${place}.index`, `${index.digest}.index`, text))) return null;
+    return `${this.#names.storeStream}/${place}/${index.digest}`;
+  }
+
+  async snapshots(): Promise<SnapshotIndex[]> {
+    return newestFirst(await Promise.all([0, 1].map((place) => this.#index(place))));
+  }
+
+  async getSnapshot(index: SnapshotIndex): Promise<Uint8Array | null> {
+    for (const place of [0, 1])
+      if ((await this.#index(place))?.digest === index.digest)
+        return matching(await this.#getPieces(`snapshot.${place}`, index.bytes), index.digest);
+    return null;
+  }
+
+  async putArtifact(digest: Digest, bytes: Uint8Array): Promise<boolean> {
+    if ((await this.getArtifact(digest)) !== null) return true;
+    const size = new TextEncoder().encode(`${bytes.length}`);
+    const place = `artifact.${digest}`;
+    return (
+      (await this.#putPieces(place, digest, bytes)) && this.#put(`${place}.size`, `${digest}.size`, size)
+    );
+  }
+
+  async getArtifact(digest: Digest): Promise<Uint8Array | null> {
+    const size = await this.#get(`artifact.${digest}.size`);
+    if (size === null) return null;
+    return matching(
+      await this.#getPieces(`artifact.${digest}`, Number(new TextDecoder().decode(size))),
+      digest,
+    );
+  }
+
+  /** The place of the older of the two snapshots there are. */
+  async #placeFor({ digest }: SnapshotIndex): Promise<number> {
+    const [first, second] = await Promise.all([0, 1].map((place) => this.#index(place)));
+    if (first?.digest === digest) return 0;
+    if (second?.digest === digest) return 1;
+    return (first?.seq ?? -1) <= (second?.seq ?? -1) ? 0 : 1;
+  }
+
+  async #index(place: number): Promise<SnapshotIndex | null> {
+    const bytes = await this.#get(`snapshot.${place}.index`);
+    return bytes === null ? null : parseIndex(new TextDecoder().decode(bytes));
+  }
+
+  async #putPieces(place: string, digest: Digest, bytes: Uint8Array): Promise<boolean> {
+    const room = Math.min(PIECE, (this.#api.connection.info?.max_payload ?? 1 << 20) - HEADERS_SIZE);
+    const count = Math.max(1, Math.ceil(bytes.length / room));
+    let fits = true;
+    await inTurn(count, async (i) => {
+      const piece = bytes.slice(i * room, (i + 1) * room);
+      fits &&= await this.#put(`${place}.${i}`, `${digest}.${i}`, piece);
+    });
+    return fits;
+  }
+
+  async #getPieces(place: string, length: number): Promise<Uint8Array | null> {
+    if (!Number.isSafeInteger(length) || length < 0) return null;
+    const first = await this.#get(`${place}.0`);
+    if (first === null || first.length > length || (first.length === 0 && length > 0)) return null;
+    const count = length === 0 ? 1 : Math.ceil(length / first.length);
+    if (count > MAX_PIECES) return null;
+    const bytes = new Uint8Array(length);
+    bytes.set(first);
+    let whole = true;
+    await inTurn(count - 1, async (k) => {
+      const piece = await this.#get(`${place}.${k + 1}`);
+      const at = (k + 1) * first.length;
+      if (piece === null || piece.length !== Math.min(first.length, length - at)) whole = false;
+      else bytes.set(piece, at);
+    });
+    return whole ? bytes : null;
+  }
+
+  /** @returns false where the store is full or there is none @throws LogUnavailable; OnebyteError NATS_DENIED */
+  async #put(name: string, id: string, data: Uint8Array): Promise<boolean> {
+    const until = performance.now() + this.#api.timeoutMs;
+    const answer = await this.#api.send(`${this.#names.store}.${name}`, data, until, () => {
+      const made = headers();
+      made.set(HEADERS.id, id);
+      return made;
+    });
+    try {
+      parse(answer);
+      return true;
+    } catch (error) {
+      if (error instanceof ApiError) return false;
+      throw error;
+    }
+  }
+
+  async #get(name: string): Promise<Uint8Array | null> {
+    const { storeStream, store } = this.#names;
+    const query = new TextEncoder().encode(JSON.stringify({ last_by_subj: `${store}.${name}` }));
+    const until = performance.now() + this.#api.timeoutMs;
+    const answer = await this.#api.send(this.#api.subject(`DIRECT.GET.${storeStream}`), query, until);
+    return (answer.headers?.code ?? 0) === 0 ? new Uint8Array(answer.data) : null;
+  }
+}
+
+/** Calls for 0 to count - 1, a few at a time. */
+async function inTurn(count: number, call: (i: number) => Promise<void>): Promise<void> {
+  let next = 0;
+  const lane = async () => {
+    for (let i = next++; i < count; i = next++) await call(i);
+  };
+  await Promise.all(Array.from({ length: Math.min(WINDOW, count) }, lane));
+}
