@@ -20,7 +20,9 @@ import {
   watcherPermissions,
   workerPermissions,
 } from '../../worker/nats/permissions.ts';
+import { NatsStore } from '../../worker/nats/store.ts';
 import { checkStream, createStream, deleteStream } from '../../worker/nats/stream.ts';
+import { sha256 } from '../../worker/store/store.ts';
 import { collect, fill, text } from '../log/contract.ts';
 import { missing } from '../tools/tool.ts';
 import { freshUid } from './job.ts';
@@ -61,12 +63,13 @@ describe('the permissions of a worker', { skip }, () => {
       }),
       user('o1', workerPermissions({ names: other }, 'o1')),
     ];
-    const jobs = accountConfig(users, { maxBytes: 1 << 20, maxStreams: 3 });
+    const jobs = accountConfig(users, { maxBytes: 1 << 20, maxStreams: 5 });
     const strangers = accountConfig([user('stranger')], { maxBytes: 1 << 20, maxStreams: 1 });
     system = await NatsSystem.start({ config: { accounts: { jobs, strangers } } });
     admin = await open('admin');
     const manager = await asManager();
-    for (const names of [own, other]) await createStream(manager, names, { maxBytes: MAX_BYTES });
+    for (const names of [own, other])
+      await createStream(manager, names, { maxBytes: MAX_BYTES, storeBytes: MAX_BYTES });
     await manager.close();
     await fill(new NatsLog(admin, own), 2);
     await fill(new NatsLog(admin, other), 2);
@@ -144,6 +147,44 @@ describe('the permissions of a worker', { skip }, () => {
     await refusesSubscription(other.log);
     await refusesSubscription('>');
     assert.deepEqual(await collect(new NatsLog(admin, other).read(1)), ['1:e1', '2:e2']);
+  });
+
+  it('let it keep snapshots and artifacts of its job, and read those that others kept', async () => {
+    const second = await asWorker('w2');
+    const [mine, theirs] = [new NatsStore(worker, own), new NatsStore(second, own)];
+    const bytes = text('state');
+    const index = { digest: sha256(bytes), bytes: bytes.length, seq: 3, round: 2 };
+    assert.match((await mine.putSnapshot(index, bytes))!, new RegExp(`^${own.storeStream}/`));
+    assert.equal(await mine.putArtifact(sha256(text('basis')), text('basis')), true);
+    assert.deepEqual(await theirs.snapshots(), [index]);
+    assert.deepEqual(await theirs.getSnapshot(index), bytes);
+    assert.deepEqual(await theirs.getArtifact(sha256(text('basis'))), text('basis'));
+    await second.close();
+  });
+
+  it('do not let it keep anything in the store of another job, nor find, read or remove what is there', async () => {
+    const denied = { code: 'NATS_DENIED' };
+    const bytes = text('theirs');
+    const index = { digest: sha256(bytes), bytes: bytes.length, seq: 1, round: 1 };
+    const keeper = new NatsStore(admin, other);
+    await keeper.putSnapshot(index, bytes);
+    await keeper.putArtifact(index.digest, bytes);
+    const foreign = new NatsStore(worker, other);
+    await assert.rejects(foreign.putSnapshot({ ...index, seq: 2 }, bytes), denied);
+    await assert.rejects(foreign.snapshots(), denied);
+    await assert.rejects(foreign.getSnapshot(index), denied);
+    await assert.rejects(foreign.getArtifact(index.digest), denied);
+    assert.equal(await NatsStore.find(worker, other), null);
+    for (const place of ['snapshot.0.0', 'snapshot.0.index', `artifact.${index.digest}.0`])
+      await refusesPublish(`${other.store}.${place}`, 'x');
+    await refusesSubscription(`${other.store}.>`);
+    await refusesSubscription(`${own.store}.>`);
+    for (const { storeStream } of [own, other]) {
+      for (const call of ['PURGE', 'DELETE', 'MSG.DELETE', 'UPDATE', 'SNAPSHOT', 'MSG.GET'])
+        await refusesPublish(`$JS.API.STREAM.${call}.${storeStream}`);
+      await refusesPublish(`$JS.API.CONSUMER.CREATE.${storeStream}`);
+    }
+    assert.deepEqual(await keeper.getSnapshot(index), bytes);
   });
 
   it('do not let it speak as another worker, of its job or of another one', async () => {
@@ -238,6 +279,8 @@ describe('the permissions of a worker', { skip }, () => {
     await createStream(manager, names, { maxBytes: MAX_BYTES });
     const { config } = await createStream(manager, names, { maxBytes: 2 * MAX_BYTES });
     assert.equal(config.max_bytes, 2 * MAX_BYTES);
+    // There was room for one stream more: the log comes first, and the run goes without a store.
+    assert.equal(await NatsStore.find(admin, names), null);
     const tooMany = createStream(manager, jobNames(freshUid()), { maxBytes: MAX_BYTES });
     await assert.rejects(tooMany, { code: 'NATS_STREAM_INVALID', message: /maximum number of streams/ });
     const tooLarge = createStream(manager, names, { maxBytes: 1 << 21 });

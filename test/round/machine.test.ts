@@ -285,7 +285,7 @@ test('a member with another digest disputes it, falls silent and rebuilds; what 
   assert.equal(seat.of('probe').length, 0);
 
   const last = seat.state.seq;
-  seat.feed({ type: 'rebuilding', last });
+  seat.feed({ type: 'rebuilding', why: 'diverged', last });
   seat.state = { ...seat.state, ledger, seq: last - 1 };
   seat.follow(record, mine);
   assert.equal(seat.of('diverged').length, 0);
@@ -426,7 +426,7 @@ test('a proposer that is of another mind than a rebuilt replica is not believed 
   const bytes = [new Uint8Array(0), Uint8Array.of(1)];
   const record = roundOf(ledger, { bytes, digest: DIGEST });
   const seat = Seat.at(0, ledger).follow(record, mine);
-  seat.feed({ type: 'rebuilding', last: seat.state.seq });
+  seat.feed({ type: 'rebuilding', why: 'diverged', last: seat.state.seq });
   seat.state = { ...seat.state, ledger, seq: ledger.records };
   seat.follow(record, mine);
   for (let i = 0; i < 2; i++) {

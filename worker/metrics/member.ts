@@ -44,6 +44,10 @@ export class MemberMetrics {
         metrics.add('onebyte_rewinds_total');
         this.#asked = null;
         break;
+      case 'rebuilding':
+        if (event.why === 'lost') metrics.add('onebyte_rewinds_total');
+        this.#asked = null;
+        break;
       case 'probed':
         if (this.#asked?.tag === event.tag) this.#asked.doneAt = this.#now();
         break;

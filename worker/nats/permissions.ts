@@ -13,9 +13,9 @@ export interface Scope {
 }
 
 /**
- * One worker of one job: append to the job's log, read it, speak on its bus as itself, and keep snapshots and artifacts. No consumers: the server
- * delivers a push consumer's messages with its own rights, so whoever may create one may have it write anywhere in the
- * account (docs/decisions/nats-permissions.md).
+ * One worker of one job: append to the job's log, read it, speak on its bus as itself, and keep snapshots and artifacts.
+ * No consumers: the server delivers a push consumer's messages with its own rights, so whoever may create one may have
+ * it write anywhere in the account (docs/decisions/nats-permissions.md).
  */
 export function workerPermissions({ names, prefix, domain }: Scope, worker: string): Permissions {
   const tag = workerTag(worker);
@@ -72,9 +72,9 @@ export type User = { readonly permissions?: Permissions } & (
 );
 
 export interface AccountLimits {
-  /** Bytes on disk of all logs together. */
+  /** Bytes on disk of all logs and stores together. */
   readonly maxBytes: number;
-  /** Logs, which is jobs. */
+  /** Logs and stores: two for each job. */
   readonly maxStreams: number;
 }
 

@@ -91,7 +91,7 @@ function given({ replicas }: { replicas: number | undefined }): { replicas?: num
 }
 
 /**
- * Makes a job's log, or finds it made; one that exists may be given more room or other copies.
+ * Makes a job's log and its store, or finds them made; what exists may be given more room or other copies.
  * @throws OnebyteError NATS_STREAM_INVALID where the server has another stream by that name, or cannot keep this one;
  *   NATS_DENIED; LogUnavailable.
  */
@@ -101,8 +101,13 @@ export async function createStream(
   options: StreamOptions,
 ): Promise<StreamInfo> {
   const api = new Api(connection, options);
-  const wanted = streamConfig(names, options);
+  const log = await createLog(api, names, options);
   if (options.storeBytes !== 0) await createStore(api, names, options);
+  return log;
+}
+
+async function createLog(api: Api, names: JobNames, options: StreamOptions): Promise<StreamInfo> {
+  const wanted = streamConfig(names, options);
   const found = await streamInfo(api, names.stream);
   if (found === null) return modern(await change(api, 'CREATE', wanted));
   refuse(names, mistakes(found.config, names));
@@ -111,11 +116,16 @@ export async function createStream(
   return change(api, 'UPDATE', { ...wanted, max_bytes: Math.max(max_bytes ?? 0, wanted.max_bytes) });
 }
 
+/** Where the account has no room for it, the run goes without: newcomers then follow the whole log. */
 async function createStore(api: Api, names: JobNames, options: StreamOptions): Promise<void> {
   const wanted = storeConfig(names, options);
   const found = await streamInfo(api, names.storeStream);
-  if (found === null) await change(api, 'CREATE', wanted);
-  else if ((found.config.max_bytes ?? 0) < wanted.max_bytes) await change(api, 'UPDATE', wanted);
+  try {
+    if (found === null) await change(api, 'CREATE', wanted);
+    else if ((found.config.max_bytes ?? 0) < wanted.max_bytes) await change(api, 'UPDATE', wanted);
+  } catch (error) {
+    if (!(error instanceof OnebyteError) || error.code !== 'NATS_STREAM_INVALID') throw error;
+  }
 }
 
 async function change(api: Api, what: 'CREATE' | 'UPDATE', config: StreamConfig): Promise<StreamInfo> {

@@ -235,7 +235,7 @@ export class MemberDriver {
       if (why === 'lost') await this.#desk.rewind(0);
       else await this.#desk.rebuild();
       this.#follower = new Follower(this.#ports.log, this.#clock);
-      this.#post({ type: 'rebuilding', last: await this.#last() });
+      this.#post({ type: 'rebuilding', why, last: await this.#last() });
     }
   }
 

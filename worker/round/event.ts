@@ -26,8 +26,11 @@ export type Event =
   | { readonly type: 'ignored'; readonly seq: number }
   /** The log lost its tail; ledger and state were taken back to what is left. */
   | { readonly type: 'truncated'; readonly seq: number; readonly ledger: Ledger }
-  /** The state was thrown away and is being built again from the log's start; `last` as in `started`. */
-  | { readonly type: 'rebuilding'; readonly last: number }
+  /**
+   * The state was thrown away and is being built again from the log's start, because it differed from the others', or
+   * because the log lost what it began from; `last` as in `started`.
+   */
+  | { readonly type: 'rebuilding'; readonly why: 'diverged' | 'lost'; readonly last: number }
   | { readonly type: 'message'; readonly from: string; readonly message: Message }
   | { readonly type: 'timer'; readonly name: TimerName }
   | {

@@ -19,6 +19,8 @@ import { matching, type SnapshotIndex, type Store } from '../store/store.ts';
 export interface Landing {
   readonly start: Start;
   readonly file: SnapshotFile;
+  /** Whether it was not on the disk before. */
+  readonly fetched: boolean;
 }
 
 export interface Search {
@@ -44,14 +46,14 @@ export async function land(search: Search, engine: Landed): Promise<Landing | nu
   const { log, genesis, logger } = search;
   const landing = await findLanding(search);
   if (landing === null) return null;
-  const { start, file } = landing;
+  const { start, file, fetched } = landing;
   const { round } = start.ledger;
   const passOver = (why: string) =>
     logger.warn({ round, digest: file.digest }, `passed a snapshot over: ${why}`);
   try {
     const state = await engine.begin(file, genesis);
     if ((await confirmed(log, start, state)) !== false) {
-      logger.info({ round, bytes: file.bytes }, 'began from a snapshot');
+      logger.info({ round, bytes: file.bytes, fetched }, 'began from a snapshot');
       return landing;
     }
     await engine.rewind(0);
@@ -104,7 +106,11 @@ export async function findLanding({ log, store, genesis, folder, logger }: Searc
       if (held === null) await writeFile(path, bytes!);
       const run = tagOf(chainAfter(emptyLedger().chain, encodeBody(genesis, emptyLedger())));
       const { seq, digest } = index;
-      landing = { start: { ledger, seq, run }, file: { path, digest, bytes: bytes!.length } };
+      landing = {
+        start: { ledger, seq, run },
+        file: { path, digest, bytes: bytes!.length },
+        fetched: held === null,
+      };
       break;
     }
   }

@@ -25,6 +25,8 @@ export function narrator(
       logger.info({ entries: target - seq }, 'catching up');
     if (event.type === 'truncated')
       logger.warn({ seq: event.seq, round: ledger.round }, 'the log lost its tail: took it back');
+    if (event.type === 'rebuilding' && event.why === 'lost')
+      logger.warn('the log lost what this worker began from: it begins anew');
     if (event.type === 'entry' && event.record.kind === 'dispute')
       logger.warn(
         event.record,
