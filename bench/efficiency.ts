@@ -3,7 +3,7 @@
  * one-sided. Same start (a head trained a little), 64 rows used whole, step size tuned for each on one seed, then three
  * seeds.
  *
- *     node bench/efficiency.ts [--forwards 8000] [--seeds 3] [--steps 0.5,1,2,4]
+ *     node bench/efficiency.ts [--forwards 6144] [--probes 8] [--seeds 3] [--steps 1,2,4]
  */
 import { parseArgs } from 'node:util';
 import type { JobSpec, ScopeSpec } from '../worker/journal/job.ts';
@@ -11,15 +11,16 @@ import { runSolo } from './lib/solo.ts';
 
 const { values: args } = parseArgs({
   options: {
-    forwards: { type: 'string', default: '8000' },
+    forwards: { type: 'string', default: '6144' },
+    probes: { type: 'string', default: '8' },
     seeds: { type: 'string', default: '3' },
-    steps: { type: 'string', default: '0.5,1,2,4' },
+    steps: { type: 'string', default: '1,2,4' },
     arms: { type: 'string', default: 'full,subspace,lora' },
   },
 });
 const FOLDER = 'examples/sentiment';
 const ROWS = 64;
-const PROBES = 16;
+const PROBES = Number(args.probes);
 const HEAD_ROUNDS = 20;
 const steps = args.steps.split(',').map(Number);
 const seeds = Array.from({ length: Number(args.seeds) }, (_, i) => i + 1);
