@@ -1,10 +1,10 @@
-import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, symlink, writeFile } from 'node:fs/promises';
 import { request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { missing, tool } from '../tools/tool.ts';
+import { tool } from '../tools/tool.ts';
+import { command } from './command.ts';
 import {
   apiServerFlags,
   auditPolicy,
@@ -12,13 +12,20 @@ import {
   type ControlPlaneOptions,
   controllerManagerFlags,
   etcdFlags,
+  NO_NODES,
   type PortName,
   schedulerFlags,
   serverNames,
 } from './control-plane.ts';
+import { applyDns } from './dns.ts';
+import { claimNetwork, type Network } from './network.ts';
+import { clusterCleanupScript, Node, type NodeOptions } from './node.ts';
 import { adminUser, controlPlaneLeaves, kubeconfigFor, makeLeaf, makePki } from './pki.ts';
 import { freePort } from './ports.ts';
 import { Processes } from './processes.ts';
+import { systemImages } from './system-images.ts';
+
+export { clusterMissing } from './machine.ts';
 
 export type Component = 'etcd' | 'kube-apiserver' | 'kube-controller-manager' | 'kube-scheduler';
 
@@ -30,23 +37,22 @@ export interface ClusterOptions {
   /** Writes every changing call to `audit.log` in the cluster's folder. Default false. */
   readonly audit?: boolean;
   readonly apiServerFlags?: readonly string[];
+  /** Nodes that run pods, with DNS. They bring controller manager and scheduler with them. Default 0. */
+  readonly nodes?: number;
+  /** Image archives that each node has, beside those of pause and CoreDNS. */
+  readonly images?: readonly string[];
+  /** Size of each node's disk, which is memory. Default 4g. */
+  readonly disk?: string;
   /** An empty or missing folder that outlives this process; default a temporary one that does not. */
   readonly folder?: string;
-}
-
-/** Why this machine cannot start a cluster, or false: for `test(..., { skip })`. */
-export async function clusterMissing(): Promise<false | string> {
-  if (process.platform !== 'linux')
-    return `a control plane is started on Linux only, this is ${process.platform}`;
-  const openssl = await output('openssl', ['version']).catch(() => '');
-  return openssl === '' ? 'openssl is not installed' : missing('kubernetes');
 }
 
 /** Starts a real control plane (etcd and kube-apiserver at least) and waits until it is ready. */
 export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
   for (let attempt = 1; ; attempt++) {
     const folder = options.folder ?? (await mkdtemp(join(tmpdir(), 'onebyte-cluster-')));
-    const cluster = new Cluster(folder, options, await choosePorts());
+    const network = options.nodes ? await joinNetwork(folder) : null;
+    const cluster = new Cluster(folder, options, await choosePorts(), network);
     try {
       await cluster.start();
       return cluster;
@@ -56,6 +62,14 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
       if (attempt === 3 || !/address already in use/.test(String(error))) throw error;
     }
   }
+}
+
+/** What takes the network away again is written before there is one. */
+async function joinNetwork(folder: string): Promise<Network> {
+  await writeFile(join(folder, 'cleanup.sh'), clusterCleanupScript);
+  const network = await claimNetwork();
+  await writeFile(join(folder, 'bridge'), network.bridge);
+  return network;
 }
 
 async function choosePorts(): Promise<Record<PortName, number>> {
@@ -78,13 +92,22 @@ export class Cluster {
   /** Path of the administrator's kubeconfig. */
   readonly kubeconfig: string;
   readonly processes: Processes;
+  /** Where pods and services are; null without nodes. */
+  readonly network: Network | null;
+  readonly nodes: Node[] = [];
   readonly #options: ClusterOptions;
   readonly #plane: ControlPlaneOptions;
   /** Milliseconds from nothing to ready. */
   startMs = 0;
 
-  constructor(folder: string, options: ClusterOptions, ports: Record<PortName, number>) {
-    const host = '127.0.0.1';
+  constructor(
+    folder: string,
+    options: ClusterOptions,
+    ports: Record<PortName, number>,
+    network: Network | null,
+  ) {
+    const host = network?.host ?? '127.0.0.1';
+    this.network = network;
     this.folder = folder;
     this.url = `https://${host}:${ports.apiServer}`;
     this.kubeconfig = join(folder, 'pki', 'admin.kubeconfig');
@@ -94,7 +117,8 @@ export class Cluster {
       folder,
       host,
       ports,
-      controllerManager: options.controllerManager ?? false,
+      services: (network ?? NO_NODES).services,
+      controllerManager: options.controllerManager ?? network !== null,
       audit: options.audit ?? false,
       apiServerFlags: options.apiServerFlags ?? [],
     };
@@ -110,11 +134,13 @@ export class Cluster {
     await this.#run('etcd', etcdFlags(this.#plane));
     await this.startApiServer();
     // Both read RBAC objects that exist only once the API server is ready, and do not try again.
-    if (this.#options.controllerManager) {
+    if (this.#plane.controllerManager) {
       await this.#run('kube-controller-manager', controllerManagerFlags(this.#plane));
       await this.#until('service accounts', () => this.#hasServiceAccount());
     }
-    if (this.#options.scheduler) await this.#run('kube-scheduler', schedulerFlags(this.#plane));
+    if (this.#options.scheduler ?? this.network !== null)
+      await this.#run('kube-scheduler', schedulerFlags(this.#plane));
+    if (this.network !== null) await this.#startNodes(this.network);
     this.startMs = performance.now() - begin;
   }
 
@@ -127,6 +153,33 @@ export class Cluster {
   /** Ends the API server, with SIGKILL unless told otherwise; its data stay in etcd. */
   async stopApiServer(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     await this.processes.end('kube-apiserver', signal);
+  }
+
+  /** One more node, once it is ready. */
+  async addNode(options: Partial<NodeOptions> = {}): Promise<Node> {
+    const { folder, pki, url, network, processes } = this;
+    if (network === null) throw new Error('a cluster without nodes has no network for one');
+    const { images = [], disk } = this.#options;
+    const bin = join(folder, 'bin');
+    const archives = [...(await systemImages()), ...images];
+    const given = { folder, pki, bin, server: url, network, processes, images: archives };
+    const node = new Node(this.nodes.length + 1, { ...given, ...(disk && { disk }), ...options });
+    this.nodes.push(node);
+    await node.start();
+    await this.nodeIs(node, true);
+    return node;
+  }
+
+  /** Waits until the control plane sees a node as ready, or as not. */
+  async nodeIs(node: Node, ready: boolean): Promise<void> {
+    const path = '{.status.conditions[?(@.type=="Ready")].status}';
+    await this.#until(`${node.name} is ${ready ? '' : 'not '}ready`, async () => {
+      const found = this.kubectl(['get', 'node', node.name, '-o', `jsonpath=${path}`]).catch(() => '');
+      const status = await found;
+      return status !== '' && (status === 'True') === ready;
+    }).catch(async (error: Error) => {
+      throw new Error(`${error.message}\n${await node.lastWords()}`);
+    });
   }
 
   /** Makes etcd forget everything before a revision, as it does in time on a busy cluster. */
@@ -146,7 +199,7 @@ export class Cluster {
   /** Runs kubectl as the administrator and gives what it printed. */
   async kubectl(args: readonly string[], stdin = ''): Promise<string> {
     const kubectl = join(this.folder, 'bin', 'kubectl');
-    return output(kubectl, [`--kubeconfig=${this.kubeconfig}`, ...args], stdin);
+    return command(kubectl, [`--kubeconfig=${this.kubeconfig}`, ...args], stdin);
   }
 
   /** A kubeconfig file for one more user, e.g. `('jane', ['data-owners'])`; RBAC decides what that user may do. */
@@ -172,19 +225,32 @@ export class Cluster {
 
   async #prepare(): Promise<void> {
     const { folder, host } = this.#plane;
+    const { apiService } = this.network ?? NO_NODES;
     const [program] = await Promise.all([
       tool('kubernetes'),
-      makePki(this.pki, controlPlaneLeaves(serverNames(host))),
+      makePki(this.pki, controlPlaneLeaves(serverNames(host, apiService))),
       mkdir(join(folder, 'etcd'), { recursive: true, mode: 0o700 }),
       mkdir(join(folder, 'bin'), { recursive: true }),
     ]);
-    const programs = ['etcd', 'kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kubectl'];
+    const programs = [
+      ...['etcd', 'kube-apiserver', 'kube-controller-manager', 'kube-scheduler'],
+      ...['kubelet', 'kube-proxy', 'kubectl'],
+    ];
     await Promise.all([
       ...programs.map((name) => symlink(program, join(folder, 'bin', name))),
       ...['admin', 'controller-manager', 'scheduler'].map((user) => this.#writeKubeconfig(user)),
       writeFile(join(folder, 'authentication.json'), JSON.stringify(authentication)),
       writeFile(join(folder, 'audit-policy.json'), JSON.stringify(auditPolicy)),
     ]);
+  }
+
+  async #startNodes({ dns }: Network): Promise<void> {
+    // What lets the API server ask kubelets for logs and run commands in pods.
+    const rights = ['--clusterrole=system:kubelet-api-admin', '--group=kube:kubelet-clients'];
+    await this.kubectl(['create', 'clusterrolebinding', 'kubelet-clients', ...rights]);
+    await applyDns(this, dns);
+    await Promise.all(Array.from({ length: this.#options.nodes! }, () => this.addNode()));
+    await this.kubectl(['-n', 'kube-system', 'rollout', 'status', 'deployment/coredns', '--timeout=120s']);
   }
 
   async #writeKubeconfig(user: string): Promise<string> {
@@ -228,19 +294,5 @@ function isReady(url: string, ca: Buffer): Promise<boolean> {
     call.on('timeout', () => call.destroy());
     call.on('error', () => resolve(false));
     call.end();
-  });
-}
-
-function output(program: string, args: readonly string[], stdin = ''): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const child = execFile(program, args, { maxBuffer: 1 << 28 }, (error, stdout, stderr) => {
-      if (error)
-        reject(
-          new Error(`${program.split('/').at(-1)} ${args.at(1) ?? ''}: ${stderr.trim() || error.message}`),
-        );
-      else resolve(stdout);
-    });
-    child.stdin?.on('error', () => undefined);
-    child.stdin?.end(stdin);
   });
 }

@@ -6,16 +6,19 @@ export interface ControlPlaneOptions {
   /** Address that the API server listens on and that certificates name. */
   readonly host: string;
   readonly ports: Readonly<Record<PortName, number>>;
+  /** Addresses of services. */
+  readonly services: string;
   readonly controllerManager: boolean;
   readonly audit: boolean;
   readonly apiServerFlags: readonly string[];
 }
 
 export type PortName = 'etcd' | 'etcdPeer' | 'apiServer' | 'controllerManager' | 'scheduler';
-export const serviceRange = '10.96.0.0/16';
+/** Services and the API server's own, where there are no nodes. */
+export const NO_NODES = { services: '10.96.0.0/16', apiService: '10.96.0.1' } as const;
 
-export const serverNames = (host: string): string[] => [
-  ...new Set(['127.0.0.1', '10.96.0.1', host].map((address) => `IP:${address}`)),
+export const serverNames = (host: string, apiService: string): string[] => [
+  ...new Set(['127.0.0.1', apiService, host].map((address) => `IP:${address}`)),
   ...['localhost', 'kubernetes', 'kubernetes.default', 'kubernetes.default.svc'].map((name) => `DNS:${name}`),
   'DNS:kubernetes.default.svc.cluster.local',
 ];
@@ -45,7 +48,7 @@ export function apiServerFlags(options: ControlPlaneOptions): string[] {
     `--secure-port=${ports.apiServer}`,
     `--advertise-address=${host}`,
     ...(host === '127.0.0.1' ? ['--endpoint-reconciler-type=none'] : []),
-    `--service-cluster-ip-range=${serviceRange}`,
+    `--service-cluster-ip-range=${options.services}`,
     '--allow-privileged=true',
     '--authorization-mode=Node,RBAC',
     '--enable-admission-plugins=NodeRestriction',
@@ -78,7 +81,7 @@ export function apiServerFlags(options: ControlPlaneOptions): string[] {
   ];
 }
 
-export function controllerManagerFlags({ folder, ports }: ControlPlaneOptions): string[] {
+export function controllerManagerFlags({ folder, ports, services }: ControlPlaneOptions): string[] {
   const pki = `${folder}/pki`;
   return [
     ...clientFlags(`${pki}/controller-manager.kubeconfig`),
@@ -89,7 +92,7 @@ export function controllerManagerFlags({ folder, ports }: ControlPlaneOptions): 
     `--cluster-signing-cert-file=${pki}/ca.crt`,
     `--cluster-signing-key-file=${pki}/ca.key`,
     '--use-service-account-credentials',
-    `--service-cluster-ip-range=${serviceRange}`,
+    `--service-cluster-ip-range=${services}`,
     // The default of 20 calls a second makes the first service account take 6 s.
     '--kube-api-qps=300',
     '--kube-api-burst=600',

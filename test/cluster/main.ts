@@ -1,16 +1,20 @@
-/** `npm run cluster -- up|down|kubeconfig [--name NAME]`: a control plane that stays until it is taken down. */
+/** `npm run cluster -- up|down|kubeconfig [--name NAME]`: a cluster that stays until it is taken down. */
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { toolCache } from '../tools/tool.ts';
-import { clusterMissing, startCluster } from './cluster.ts';
+import { startCluster } from './cluster.ts';
+import { clusterMissing, nodesMissing } from './machine.ts';
 import { killFolder } from './processes.ts';
+import { productImage } from './product-image.ts';
 
 const usage = `usage: npm run cluster -- COMMAND [--name NAME]
-  up [--controller-manager] [--scheduler] [--audit]   starts a control plane and prints how to reach it
-  down                                                ends it and removes everything it wrote
-  kubeconfig                                          prints the path of its kubeconfig`;
+  up [--nodes N] [--image FILE]... [--product]   starts a cluster and prints how to reach it; by default a control
+     [--controller-manager] [--scheduler] [--audit]   plane alone. FILE: an image archive for all nodes;
+                                                 --product: the image of this checkout, as onebyte.test/onebyte:dev
+  down                                           ends it and removes everything it wrote
+  kubeconfig                                     prints the path of its kubeconfig`;
 
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
@@ -18,7 +22,10 @@ async function main(): Promise<number> {
     options: {
       name: { type: 'string', default: 'dev' },
       'controller-manager': { type: 'boolean', default: true },
-      scheduler: { type: 'boolean', default: false },
+      scheduler: { type: 'boolean' },
+      nodes: { type: 'string', default: '0' },
+      image: { type: 'string', multiple: true, default: [] },
+      product: { type: 'boolean', default: false },
       audit: { type: 'boolean', default: false },
     },
     allowNegative: true,
@@ -27,15 +34,21 @@ async function main(): Promise<number> {
   const kubeconfig = join(folder, 'pki', 'admin.kubeconfig');
   switch (positionals[0]) {
     case 'up': {
-      const reason = await clusterMissing();
+      const nodes = Number(values.nodes);
+      if (!Number.isInteger(nodes) || nodes < 0) return say(`--nodes ${values.nodes}: a whole number`, 2);
+      const reason = await (nodes > 0 ? nodesMissing() : clusterMissing());
       if (reason) return say(`cannot start a cluster: ${reason}`, 1);
       if (existsSync(folder)) return say(`${values.name} is up, or was left behind; take it down first`, 1);
+      const images = [...values.image];
+      if (values.product) images.push((await productImage('dev')).path);
       await mkdir(folder, { recursive: true });
       const cluster = await startCluster({
         folder,
         controllerManager: values['controller-manager'],
-        scheduler: values.scheduler,
+        ...(values.scheduler !== undefined && { scheduler: values.scheduler }),
         audit: values.audit,
+        nodes,
+        images,
       });
       console.error(`ready in ${Math.round(cluster.startMs)} ms at ${cluster.url}`);
       return say(`export KUBECONFIG=${kubeconfig}`, 0);

@@ -1,22 +1,25 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { command } from './command.ts';
 
 // The guard waits for the end of its input, which comes when its parent ends in whatever way. It moves the folder
 // first: a program about to start then cannot write its pid and does not start; all others are listed.
 const guardScript = `cat >/dev/null
 mv "$0" "$0.dead" 2>/dev/null || exit 0
 for f in "$0.dead"/pid/*; do [ -f "$f" ] && kill -9 "$(cat "$f")" 2>/dev/null; done
+[ -f "$0.dead/cleanup.sh" ] && sh "$0.dead/cleanup.sh" "$0.dead"
 for i in 1 2 3 4 5; do rm -rf "$0.dead" && break; sleep 0.2; done`;
 
 const startScript = 'echo $$ > "$0.tmp" && mv "$0.tmp" "$0" && exec "$@"';
 
 /**
  * Programs that run on behalf of one folder: their pids are in `pid/`, their output in `log/`. With a guard they end,
- * and the folder goes, when this process ends, even by SIGKILL; without one they stay until `killAll`.
+ * and the folder goes, when this process ends, even by SIGKILL; without one they stay until `killAll`. What they leave
+ * outside of the folder is taken away by `cleanup.sh` in it, which is given the folder, once they have been killed.
  */
 export class Processes {
   readonly #folder: string;
@@ -48,6 +51,11 @@ export class Processes {
     child.unref();
     child.once('exit', () => void rm(pidFile, { force: true }).catch(() => undefined));
     this.#children.set(name, child);
+  }
+
+  /** Undefined where it was never started. */
+  pid(name: string): number | undefined {
+    return this.#children.get(name)?.pid;
   }
 
   /** How a program ended, undefined while it runs. */
@@ -88,6 +96,7 @@ export class Processes {
   /** Ends everything at once, removes the folder and lets the guard go. */
   async killAll(): Promise<void> {
     await Promise.all([...this.#children.keys()].map((name) => this.end(name)));
+    await cleanUp(this.#folder);
     await rm(this.#folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
     const guard = this.#guard;
     if (guard === undefined) return;
@@ -115,7 +124,13 @@ export async function killFolder(folder: string): Promise<void> {
   }
   for (const pid of pids) process.kill(pid, 'SIGKILL');
   for (const pid of pids) while (await isAlive(pid)) await sleep(20);
+  await cleanUp(folder);
   await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
+}
+
+async function cleanUp(folder: string): Promise<void> {
+  const script = join(folder, 'cleanup.sh');
+  if (existsSync(script)) await command('sh', [script, folder]);
 }
 
 async function isAlive(pid: number): Promise<boolean> {

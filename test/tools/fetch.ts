@@ -72,6 +72,7 @@ async function go(recipe: GoRecipe, folder: string): Promise<void> {
       ],
       source,
       'go',
+      recipe.static ? { ...process.env, CGO_ENABLED: '0' } : process.env,
     );
   }
   await rm(source, { recursive: true });
@@ -99,9 +100,15 @@ async function check(file: string, expected: string): Promise<void> {
 }
 
 /** Runs a package client; `client` names the program whose absence is reported. */
-async function run(command: string, args: string[], cwd?: string, client = command): Promise<void> {
+async function run(
+  command: string,
+  args: string[],
+  cwd?: string,
+  client = command,
+  env = process.env,
+): Promise<void> {
   if (!(await onPath(client))) throw new ToolMissing(`${client} is not installed`);
-  const child = spawn(command, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(command, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => (output = (output + text).slice(-4_000)));

@@ -33,6 +33,8 @@ export interface GoRecipe extends Pinned {
   readonly builds: Readonly<Record<string, string>>;
   readonly tags?: string;
   readonly ldflags: string;
+  /** For a program that runs in an image with nothing else in it. */
+  readonly static?: boolean;
 }
 
 export type Recipe = WheelRecipe | NpmRecipe | GoRecipe;
@@ -91,6 +93,24 @@ export const recipes = {
     tags: 'remove_all_sd,enable_kubernetes_sd',
     ldflags: '-s -w -X github.com/prometheus/common/version.Version=3.16.0',
     programs: { prometheus: 'prometheus' },
+  },
+  coredns: {
+    from: 'go',
+    module: 'coredns',
+    version: '1.15.0',
+    builds: { coredns: '.' },
+    ldflags: '-s -w',
+    static: true,
+    programs: { coredns: 'coredns' },
+  },
+  pause: {
+    from: 'go',
+    module: 'pause',
+    version: '1.0.0',
+    builds: { pause: '.' },
+    ldflags: '-s -w',
+    static: true,
+    programs: { pause: 'pause' },
   },
 } as const satisfies Record<string, Recipe>;
 

@@ -1,0 +1,3 @@
+module onebyte.dev/pause
+
+go 1.24
