@@ -8,8 +8,12 @@ const corefile = `.:5353 {
   errors
   health :8080
   ready :8181
-  kubernetes cluster.local in-addr.arpa { pods insecure }
-  template ANY ANY { rcode NXDOMAIN }
+  kubernetes cluster.local in-addr.arpa {
+    pods insecure
+  }
+  template ANY ANY {
+    rcode NXDOMAIN
+  }
   cache 5
   reload
 }

@@ -84,6 +84,8 @@ export async function archive(path: string, name: string, root: string, config: 
       os: 'linux',
       config,
       rootfs: { type: 'layers', diff_ids: [`sha256:${digest}`] },
+      // buildah wants as many entries as there are layers.
+      history: [{ created: '1970-01-01T00:00:00Z', created_by: 'onebyte test/cluster' }],
     });
     const manifest = await put({
       schemaVersion: 2,

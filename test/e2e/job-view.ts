@@ -1,0 +1,49 @@
+/** A job and its pods as kubectl shows them. */
+import type { Status } from '../../crds/job.ts';
+import type { Pod } from '../../operator/kube/mod.ts';
+import { type Lab, TEAM } from './lab.ts';
+
+export interface JobView {
+  readonly metadata: { readonly name: string; readonly uid: string; readonly generation: number };
+  readonly spec: { readonly replicas: number };
+  readonly status?: Status;
+}
+
+export async function jobView(lab: Lab, name: string, namespace = TEAM): Promise<JobView> {
+  return lab.get<JobView>('-n', namespace, 'ftj', name);
+}
+
+/** `True Reason` of a condition, or '' where the job has none of that type. */
+export function condition(job: JobView, type: string): string {
+  const found = job.status?.conditions?.find((one) => one.type === type);
+  return found === undefined ? '' : `${found.status} ${found.reason}`;
+}
+
+export async function workerPods(lab: Lab, job: string, namespace = TEAM): Promise<Pod[]> {
+  const selector = `onebyte.dev/job=${job},app.kubernetes.io/component=worker`;
+  return (await lab.get<{ items: Pod[] }>('-n', namespace, 'pods', '-l', selector)).items;
+}
+
+/** The columns of `kubectl get ftj`, by their titles. */
+export async function columns(lab: Lab, name: string, namespace = TEAM): Promise<Record<string, string>> {
+  const [titles = '', row = ''] = (await lab.kubectl('-n', namespace, 'get', 'ftj', name)).split('\n');
+  const words = row.trim().split(/\s+/);
+  return Object.fromEntries(
+    titles
+      .trim()
+      .split(/\s+/)
+      .map((title, i) => [title, words[i] ?? '']),
+  );
+}
+
+/** Reasons of the events on a job. */
+export async function eventReasons(lab: Lab, name: string, namespace = TEAM): Promise<string[]> {
+  const selector = `--field-selector=regarding.kind=FineTuneJob,regarding.name=${name}`;
+  const { items } = await lab.get<{ items: { reason: string }[] }>(
+    '-n',
+    namespace,
+    'events.events.k8s.io',
+    selector,
+  );
+  return items.map(({ reason }) => reason);
+}

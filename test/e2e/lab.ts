@@ -1,0 +1,238 @@
+/** A cluster with everything installed as a user would: NATS, the chart, volumes, namespaces under the restricted level. */
+import { execFile } from 'node:child_process';
+import { chmod, cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { resolveModel } from '../../worker/data/cache.ts';
+import { type Cluster, startCluster } from '../cluster/cluster.ts';
+import { nodesMissing } from '../cluster/machine.ts';
+import { type ProductImage, productImage } from '../cluster/product-image.ts';
+import { JwtOperator } from '../nats/jwt.ts';
+import { chart, helm } from '../operator/chart/helm.ts';
+import { until } from '../operator/kube/setup.ts';
+import { missing } from '../tools/tool.ts';
+import { natsArchive, natsObjects } from './nats.ts';
+import { RunWatch } from './run-watch.ts';
+import { MODEL } from './sentiment.ts';
+import { claimObjects } from './storage.ts';
+
+export const SYSTEM = 'onebyte';
+export const NATS = 'nats';
+export const TEAM = 'team';
+
+/** Programs beside those of a node that the lab needs, by Debian package. */
+export async function labMissing(): Promise<false | string> {
+  const reason = await nodesMissing();
+  if (reason) return reason;
+  for (const program of ['buildah', 'debootstrap']) {
+    const found = await new Promise<boolean>((resolve) =>
+      execFile('which', [program], (error) => resolve(error === null)),
+    );
+    if (!found) return `${program} is not installed: it builds the image without a registry`;
+  }
+  return missing('nats-server', 'helm');
+}
+
+export interface LabOptions {
+  readonly nodes?: number;
+  /** Values of the chart, over those of the lab. */
+  readonly values?: object;
+}
+
+type Log = (line: string) => void;
+
+/** Seconds since `from`, for people. */
+const since = (from: number) => `${((performance.now() - from) / 1000).toFixed(1)} s`;
+
+export class Lab {
+  readonly cluster: Cluster;
+  readonly image: ProductImage;
+  readonly nats = new JwtOperator();
+  /** Of the machine, and of every node: what stands for network storage. */
+  readonly storage: string;
+  readonly #log: Log;
+
+  private constructor(cluster: Cluster, image: ProductImage, storage: string, log: Log) {
+    this.cluster = cluster;
+    this.image = image;
+    this.storage = storage;
+    this.#log = log;
+  }
+
+  /** Cluster, images, NATS and the operator, all ready. @param log told each figure */
+  static async start(options: LabOptions, log: Log): Promise<Lab> {
+    let from = performance.now();
+    const image = await productImage('e2e');
+    const { repository, tag } = image;
+    log(`image ${repository}:${tag}: ${mib(image.bytes)} compressed, there after ${since(from)}`);
+    from = performance.now();
+    const images = [image.path, await natsArchive()];
+    const storage = await mkdtemp(join(tmpdir(), 'onebyte-e2e-'));
+    const cluster = await startCluster({ nodes: options.nodes ?? 2, images });
+    log(`cluster of ${cluster.nodes.length} nodes with these images: ready after ${since(from)}`);
+    const lab = new Lab(cluster, image, storage, log);
+    try {
+      await lab.#prepare();
+      await lab.#install(options.values ?? {});
+    } catch (error) {
+      log(await lab.describe().catch(String));
+      await lab.down();
+      throw error;
+    }
+    return lab;
+  }
+
+  async down(): Promise<void> {
+    await this.cluster.down();
+    await rm(this.storage, { recursive: true, force: true });
+  }
+
+  kubectl(...args: string[]): Promise<string> {
+    return this.cluster.kubectl(args);
+  }
+
+  apply(objects: readonly object[]): Promise<string> {
+    const list = { apiVersion: 'v1', kind: 'List', items: objects };
+    return this.cluster.kubectl(['apply', '-f', '-'], JSON.stringify(list));
+  }
+
+  async get<T>(...args: string[]): Promise<T> {
+    return JSON.parse(await this.kubectl('get', ...args, '-o', 'json')) as T;
+  }
+
+  /** Runs helm on the release of the chart. @throws Error with its words */
+  async helm(args: string[], values?: object): Promise<string> {
+    const { code, stdout, stderr } = await helm(
+      [...args, '--namespace', SYSTEM],
+      values,
+      this.cluster.kubeconfig,
+    );
+    if (code !== 0) throw new Error(`helm ${args[0]}: ${stderr}`);
+    return stdout;
+  }
+
+  /** Values of the chart as this lab sets them. */
+  get values(): object {
+    const { repository, tag } = this.image;
+    return {
+      image: { repository, tag, pullPolicy: 'Never' },
+      nats: {
+        url: `nats://nats.${NATS}.svc:4222`,
+        operatorSecret: 'nats-operator',
+        account: { seedSecret: 'nats-account' },
+        logMaxBytes: 16 * 2 ** 20,
+      },
+      operator: { pollSeconds: 1 },
+    };
+  }
+
+  /** NATS, as this machine reaches it. */
+  async natsUrl(): Promise<string> {
+    const address = await this.kubectl(
+      '-n',
+      NATS,
+      'get',
+      'service',
+      NATS,
+      '-o',
+      'jsonpath={.spec.clusterIP}',
+    );
+    return `nats://${address}:4222`;
+  }
+
+  /** Follows the run of a job by its log. */
+  async watch(uid: string): Promise<RunWatch> {
+    const file = join(this.storage, 'watcher.creds');
+    await writeFile(file, this.nats.credentials('watcher'), { mode: 0o600 });
+    return RunWatch.start(await this.natsUrl(), file, uid);
+  }
+
+  /** A folder on the volume of that name. */
+  volume(name: string): string {
+    return join(this.storage, name);
+  }
+
+  /** Makes a namespace in which only restricted pods may run. */
+  async restrictedNamespace(name: string): Promise<void> {
+    const labels = {
+      'pod-security.kubernetes.io/enforce': 'restricted',
+      'pod-security.kubernetes.io/warn': 'restricted',
+    };
+    await this.apply([{ apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels } }]);
+  }
+
+  /** What a person would look at when something does not come about. */
+  async describe(): Promise<string> {
+    const parts = [
+      ['get', 'pods,pvc,ftj', '-A', '-o', 'wide'],
+      ['get', 'events', '-A', '--sort-by=.metadata.creationTimestamp'],
+      ['-n', SYSTEM, 'logs', 'deployment/onebyte', '--tail=20'],
+    ];
+    const texts = await Promise.all(parts.map((part) => this.kubectl(...part).catch(String)));
+    return texts.map((text) => text.split('\n').slice(-40).join('\n')).join('\n---\n');
+  }
+
+  async #prepare(): Promise<void> {
+    for (const name of [SYSTEM, NATS, TEAM]) await this.restrictedNamespace(name);
+    const model = await resolveModel(MODEL, { folder: '/' });
+    const cached = join(this.volume('models'), 'models', MODEL.sha256);
+    await mkdir(cached, { recursive: true });
+    await cp(model, cached, { recursive: true });
+    for (const name of ['models', 'output', 'nats']) {
+      await mkdir(this.volume(name), { recursive: true });
+      // What a real storage class does for the group of the pods that mount it.
+      await chmod(this.volume(name), 0o777);
+    }
+    await chmod(join(this.volume('models'), 'models'), 0o777);
+    await this.apply([
+      ...claimObjects(TEAM, 'models', this.volume('models')),
+      ...claimObjects(TEAM, 'output', this.volume('output')),
+      ...claimObjects(NATS, 'nats', this.volume('nats')),
+    ]);
+    const from = performance.now();
+    await this.apply(natsObjects(NATS, this.nats.config));
+    await this.kubectl('-n', NATS, 'rollout', 'status', 'statefulset/nats', '--timeout=120s');
+    this.#log(`NATS (the real server, in an image of ours): ready after ${since(from)}`);
+    const secret = (name: string, stringData: Record<string, string>) => ({
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata: { name, namespace: SYSTEM },
+      stringData,
+    });
+    await this.apply([
+      secret('nats-operator', { credentials: this.nats.credentials('operator') }),
+      secret('nats-account', { seed: this.nats.accountSeed }),
+    ]);
+  }
+
+  async #install(values: object): Promise<void> {
+    const from = performance.now();
+    await this.helm(['install', 'onebyte', chart, '--wait', '--timeout', '3m'], merged(this.values, values));
+    this.#log(`helm install --wait: the operator is ready after ${since(from)}`);
+  }
+
+  /** Waits until something is so, and says what there is when it does not come. */
+  async until(what: string, isSo: () => Promise<boolean>, limitMs = 120_000): Promise<number> {
+    try {
+      return await until(what, isSo, limitMs);
+    } catch (error) {
+      this.#log(await this.describe());
+      throw error;
+    }
+  }
+}
+
+function merged(base: object, over: object): object {
+  const out: Record<string, unknown> = { ...base };
+  for (const [name, value] of Object.entries(over)) {
+    const old = out[name];
+    const both = isFields(old) && isFields(value);
+    out[name] = both ? merged(old, value) : value;
+  }
+  return out;
+}
+
+const isFields = (value: unknown): value is object =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+export const mib = (bytes: number) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;

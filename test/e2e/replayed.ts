@@ -1,0 +1,23 @@
+/** `onebyte replay` of this checkout, as a program of its own. */
+import { join } from 'node:path';
+import { command } from '../cluster/command.ts';
+import type { Lab } from './lab.ts';
+import { MODEL } from './sentiment.ts';
+
+const main = join(import.meta.dirname, '..', '..', 'cli', 'main.ts');
+
+export interface Replayed {
+  readonly digest: string;
+  readonly rounds: number;
+  readonly seconds: number;
+}
+
+/** @throws Error where a digest in the journal is not met */
+export async function replayed(journal: string, lab: Lab): Promise<Replayed> {
+  const model = join(lab.volume('models'), 'models', MODEL.sha256);
+  // The basis is among the artifacts of the volume that the workers share.
+  const cache = `ONEBYTE_CACHE=${lab.volume('models')}`;
+  const args = [cache, process.execPath, main, 'replay', journal, '--model', model, '--json'];
+  const text = await command('env', args);
+  return JSON.parse(text.trim().split('\n').at(-1)!) as Replayed;
+}

@@ -1,0 +1,165 @@
+/** The whole product on real nodes: install, apply, scale in the middle of training, export, and check by replay. */
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { columns, condition, eventReasons, jobView, workerPods } from './job-view.ts';
+import { Lab, labMissing, mib, SYSTEM, TEAM } from './lab.ts';
+import { replayed } from './replayed.ts';
+import { RunWatch } from './run-watch.ts';
+import { dataObjects, sentimentJob } from './sentiment.ts';
+
+const skip = await labMissing();
+const NAME = 'sentiment';
+
+/** The example's method, with a second stage of many short rounds, so that there is time to scale in. */
+const spec = {
+  method: {
+    plan: [
+      {
+        scope: { type: 'head' },
+        rounds: 100,
+        estimator: { radius: 0.01, batch: 256, probes: { min: 1, max: 16 } },
+        rule: { learningRate: 0.5, schedule: 'linear' },
+      },
+      {
+        scope: {
+          type: 'subspace',
+          layers: '5',
+          rank: 4,
+          basis: { calibration: { uri: 'data/calibration.jsonl' } },
+        },
+        rounds: Number(process.env.ONEBYTE_E2E_ROUNDS ?? 300),
+        estimator: { batch: 4, probes: { min: 1, max: 2 } },
+      },
+    ],
+  },
+  evaluation: { everyRounds: 0 },
+};
+
+describe('the product on real nodes', { skip }, () => {
+  let lab: Lab;
+  let watch: RunWatch | undefined;
+
+  before(async () => {
+    lab = await Lab.start({ nodes: 2 }, (line) => console.log(line));
+  });
+  after(async () => {
+    await watch?.close();
+    await lab?.down();
+  });
+
+  test('a run is applied, scaled from two workers to five to three as it trains, and ends in the model that its journal gives', async (t) => {
+    await lab.apply(dataObjects());
+    const applied = performance.now();
+    await lab.apply([sentimentJob({ name: NAME, spec })]);
+    await lab.until('the job has a stream', async () => {
+      return (await jobView(lab, NAME)).status?.stream !== undefined;
+    });
+    const { uid } = (await jobView(lab, NAME)).metadata;
+    const run = await lab.watch(uid);
+    watch = run;
+    await lab.until('a round', async () => run.round > 0);
+    t.diagnostic(`kubectl apply to the first round: ${seconds(run.rounds[0]!.at - applied)}`);
+
+    await lab.until('both train', async () => (await columns(lab, NAME)).WORKERS === '2/2');
+    const two = await jobView(lab, NAME);
+    assert.equal(condition(two, 'Succeeded'), 'Unknown Running');
+    assert.equal(condition(two, 'Ready'), 'True EnoughWorkers');
+    await lab.until('the second stage', async () => run.round > 110);
+    for (const pod of await workerPods(lab, NAME)) await isRestricted(lab, pod.metadata.name, t);
+
+    const before = run.round;
+    const up = performance.now();
+    await lab.kubectl('-n', TEAM, 'scale', `ftj/${NAME}`, '--replicas=5');
+    const contributed = () =>
+      new Set(run.rounds.filter(({ at }) => at > up).flatMap((round) => RunWatch.contributors(round)));
+    await lab.until('five contribute', async () => contributed().size === 5);
+    const fifth = run.rounds.find(({ at }) => at > up && contributedBy(run, up, at) === 5)!;
+    t.diagnostic(
+      `kubectl scale 2 -> 5 to the fifth worker’s byte: ${seconds(fifth.at - up)}; the others did ${fifth.record.round - before} rounds meanwhile`,
+    );
+    await lab.until('the status says so', async () => (await columns(lab, NAME)).WORKERS === '5/5');
+    assert.equal((await jobView(lab, NAME)).status?.replicas, 5);
+
+    const down = performance.now();
+    await lab.kubectl('-n', TEAM, 'scale', `ftj/${NAME}`, '--replicas=3');
+    await lab.until('three are in', async () => run.ledger!.members.length === 3);
+    t.diagnostic(`kubectl scale 5 -> 3 to three members: ${seconds(performance.now() - down)}`);
+    await lab.until('the pods are gone', async () => (await workerPods(lab, NAME)).length === 3);
+    await lab.until('the status says so', async () => (await columns(lab, NAME)).WORKERS === '3/3');
+
+    t.diagnostic(await metricsOf(lab));
+    const ledger = await run.ended();
+    await lab.until('the job is done', async () => {
+      return condition(await jobView(lab, NAME), 'Succeeded') === 'True Completed';
+    });
+    const { status } = await jobView(lab, NAME);
+    assert.equal(status?.result?.digest, ledger.end!.digest);
+    const seen = await eventReasons(lab, NAME);
+    for (const reason of [
+      'StreamCreated',
+      'WorkerPodsCreated',
+      'RunStarted',
+      'QuorumReached',
+      'JobCompleted',
+    ])
+      assert.ok(seen.includes(reason), `no event ${reason} among ${seen.join(', ')}`);
+
+    // Outside of the cluster, from the log alone.
+    const journal = join(lab.storage, 'journal.onebyte');
+    run.writeJournal(journal);
+    const { digest, rounds, seconds: took } = await replayed(journal, lab);
+    assert.equal(digest, status?.result?.digest);
+    t.diagnostic(`${rounds} rounds replayed in ${took.toFixed(1)} s to the digest in the status, ${digest}`);
+
+    const exported = lab.volume(join('output', NAME));
+    assert.ok(existsSync(join(exported, 'journal.onebyte')), 'the journal was exported');
+    assert.equal((await replayed(join(exported, 'journal.onebyte'), lab)).digest, digest);
+  });
+});
+
+const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
+
+function contributedBy(run: RunWatch, from: number, to: number): number {
+  const rounds = run.rounds.filter(({ at }) => at > from && at <= to);
+  return new Set(rounds.flatMap((round) => RunWatch.contributors(round))).size;
+}
+
+interface Test {
+  diagnostic(line: string): void;
+}
+
+/** What the kernel says of a worker's process. */
+async function isRestricted(lab: Lab, pod: string, t: Test): Promise<void> {
+  const status = await lab.kubectl('-n', TEAM, 'exec', pod, '--', 'cat', '/proc/1/status');
+  const field = (name: string) => new RegExp(`^${name}:\\s+(\\S+)`, 'm').exec(status)?.[1];
+  assert.equal(field('Uid'), '65532');
+  assert.equal(field('CapEff'), '0000000000000000');
+  assert.equal(field('NoNewPrivs'), '1');
+  assert.equal(field('Seccomp'), '2');
+  await assert.rejects(lab.kubectl('-n', TEAM, 'exec', pod, '--', 'touch', '/opt/onebyte/x'), /Read-only/);
+  t.diagnostic(`${pod}: resident memory ${mib(Number(field('VmRSS')) * 1024)}`);
+}
+
+/** Scrapes the operator and every worker; says how much each gave. */
+async function metricsOf(lab: Lab): Promise<string> {
+  const parts: string[] = [];
+  const operators = await lab.get<{ items: { metadata: { name: string } }[] }>('-n', SYSTEM, 'pods');
+  const scrape = async (namespace: string, pod: string, port: number) =>
+    lab.kubectl('get', '--raw', `/api/v1/namespaces/${namespace}/pods/${pod}:${port}/proxy/metrics`);
+  for (const { metadata } of operators.items) {
+    const text = await scrape(SYSTEM, metadata.name, 8080);
+    assert.match(
+      text,
+      /onebyte_job_workers\{namespace="team",finetunejob="sentiment",group="",state="joined"\} 3/,
+    );
+    const rss = /^process_resident_memory_bytes (\S+)/m.exec(text)![1];
+    parts.push(`${metadata.name}: resident memory ${mib(Number(rss))}`);
+  }
+  for (const { metadata } of await workerPods(lab, NAME)) {
+    const text = await scrape(TEAM, metadata.name, 9090);
+    assert.match(text, /^onebyte_worker_info\{run="sentiment"/m);
+  }
+  return parts.join('; ');
+}
