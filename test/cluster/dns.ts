@@ -3,19 +3,21 @@ import type { Cluster } from './cluster.ts';
 
 export const DNS_IMAGE = 'onebyte.test/coredns:1.15.0';
 
-// Names from outside of the cluster do not exist, at once: pods reach nothing there.
-const corefile = `.:5353 {
+// Names from outside of the cluster do not exist, at once: pods reach nothing there. In a block of its own, for
+// CoreDNS asks its plugins in an order that is compiled in.
+const corefile = `cluster.local:5353 in-addr.arpa:5353 {
   errors
-  health :8080
   ready :8181
   kubernetes cluster.local in-addr.arpa {
     pods insecure
+    ttl 1
   }
+  cache 1
+}
+.:5353 {
   template ANY ANY {
     rcode NXDOMAIN
   }
-  cache 5
-  reload
 }
 `;
 

@@ -93,7 +93,7 @@ export class Lab {
 
   apply(objects: readonly object[]): Promise<string> {
     const list = { apiVersion: 'v1', kind: 'List', items: objects };
-    return this.cluster.kubectl(['apply', '-f', '-'], JSON.stringify(list));
+    return this.cluster.kubectl(['apply', '--server-side', '-f', '-'], JSON.stringify(list));
   }
 
   async get<T>(...args: string[]): Promise<T> {

@@ -7,33 +7,14 @@ import { columns, condition, eventReasons, jobView, workerPods } from './job-vie
 import { Lab, labMissing, mib, SYSTEM, TEAM } from './lab.ts';
 import { replayed } from './replayed.ts';
 import { RunWatch } from './run-watch.ts';
-import { dataObjects, sentimentJob } from './sentiment.ts';
+import { dataObjects, FEW_ROWS, sentimentJob, stages } from './sentiment.ts';
 
 const skip = await labMissing();
 const NAME = 'sentiment';
 
-/** The example's method, with a second stage of many short rounds, so that there is time to scale in. */
 const spec = {
-  method: {
-    plan: [
-      {
-        scope: { type: 'head' },
-        rounds: 100,
-        estimator: { radius: 0.01, batch: 256, probes: { min: 1, max: 16 } },
-        rule: { learningRate: 0.5, schedule: 'linear' },
-      },
-      {
-        scope: {
-          type: 'subspace',
-          layers: '5',
-          rank: 4,
-          basis: { calibration: { uri: 'data/calibration.jsonl' } },
-        },
-        rounds: Number(process.env.ONEBYTE_E2E_ROUNDS ?? 300),
-        estimator: { batch: 4, probes: { min: 1, max: 2 } },
-      },
-    ],
-  },
+  data: FEW_ROWS,
+  method: stages(Number(process.env.ONEBYTE_E2E_ROUNDS ?? 1500)),
   evaluation: { everyRounds: 0 },
 };
 

@@ -26,11 +26,40 @@ export function dataObjects(namespace = TEAM): object[] {
     ...SOURCES.map((source) =>
       map(
         `sentiment-${source}`,
-        ['train', 'validation', 'test'].map((split) => `${source}-${split}.jsonl`),
+        ['train', 'validation', 'test', '64'].map((split) => `${source}-${split}.jsonl`),
       ),
     ),
     map('sentiment-calibration', ['calibration.jsonl']),
   ];
+}
+
+/** The few-shot example's rows: 64 from each party, so that a worker has its features in seconds. */
+export const FEW_ROWS = {
+  train: SOURCES.map((name) => ({ name, uri: `data/${name}-64.jsonl` })),
+  validation: [{ name: 'movies', uri: 'data/movies-validation.jsonl' }],
+};
+
+/**
+ * The example's two stages, made for tests that change something as the run goes on.
+ * @param rounds of the second stage: many short ones
+ */
+export function stages(rounds: number): object {
+  const basis = { calibration: { uri: 'data/calibration.jsonl' } };
+  return {
+    plan: [
+      {
+        scope: { type: 'head' },
+        rounds: 100,
+        estimator: { radius: 0.01, batch: 64, probes: { min: 1, max: 16 } },
+        rule: { learningRate: 0.5, schedule: 'linear' },
+      },
+      {
+        scope: { type: 'subspace', layers: '5', rank: 4, basis },
+        rounds,
+        estimator: { batch: 4, probes: { min: 1, max: 2 } },
+      },
+    ],
+  };
 }
 
 export interface Choices {
