@@ -11,13 +11,12 @@ import { JwtOperator } from '../nats/jwt.ts';
 import { chart, helm } from '../operator/chart/helm.ts';
 import { until } from '../operator/kube/setup.ts';
 import { missing } from '../tools/tool.ts';
-import { natsArchive, natsObjects } from './nats.ts';
+import { NATS_CLAIM, natsArchive, natsValues } from './nats.ts';
 import { RunWatch } from './run-watch.ts';
 import { MODEL } from './sentiment.ts';
-import { claimObjects } from './storage.ts';
+import { claimObjects, volumeObject } from './storage.ts';
 
 export const SYSTEM = 'onebyte';
-export const NATS = 'nats';
 export const TEAM = 'team';
 
 /** Programs beside those of a node that the lab needs, by Debian package. */
@@ -117,26 +116,20 @@ export class Lab {
     return {
       image: { repository, tag, pullPolicy: 'Never' },
       nats: {
-        url: `nats://nats.${NATS}.svc:4222`,
+        enabled: true,
         operatorSecret: 'nats-operator',
         account: { seedSecret: 'nats-account' },
         logMaxBytes: 16 * 2 ** 20,
       },
+      'nats-server': natsValues(this.nats.config),
       operator: { pollSeconds: 1 },
     };
   }
 
   /** NATS, as this machine reaches it. */
   async natsUrl(): Promise<string> {
-    const address = await this.kubectl(
-      '-n',
-      NATS,
-      'get',
-      'service',
-      NATS,
-      '-o',
-      'jsonpath={.spec.clusterIP}',
-    );
+    const path = 'jsonpath={.spec.clusterIP}';
+    const address = await this.kubectl('-n', SYSTEM, 'get', 'service', 'nats', '-o', path);
     return `nats://${address}:4222`;
   }
 
@@ -173,7 +166,7 @@ export class Lab {
   }
 
   async #prepare(): Promise<void> {
-    for (const name of [SYSTEM, NATS, TEAM]) await this.restrictedNamespace(name);
+    for (const name of [SYSTEM, TEAM]) await this.restrictedNamespace(name);
     const model = await resolveModel(MODEL, { folder: '/' });
     const cached = join(this.volume('models'), 'models', MODEL.sha256);
     await mkdir(cached, { recursive: true });
@@ -187,12 +180,8 @@ export class Lab {
     await this.apply([
       ...claimObjects(TEAM, 'models', this.volume('models')),
       ...claimObjects(TEAM, 'output', this.volume('output')),
-      ...claimObjects(NATS, 'nats', this.volume('nats')),
+      volumeObject(SYSTEM, NATS_CLAIM, this.volume('nats')),
     ]);
-    const from = performance.now();
-    await this.apply(natsObjects(NATS, this.nats.config));
-    await this.kubectl('-n', NATS, 'rollout', 'status', 'statefulset/nats', '--timeout=120s');
-    this.#log(`NATS (the real server, in an image of ours): ready after ${since(from)}`);
     const secret = (name: string, stringData: Record<string, string>) => ({
       apiVersion: 'v1',
       kind: 'Secret',
@@ -207,8 +196,18 @@ export class Lab {
 
   async #install(values: object): Promise<void> {
     const from = performance.now();
-    await this.helm(['install', 'onebyte', chart, '--wait', '--timeout', '3m'], merged(this.values, values));
-    this.#log(`helm install --wait: the operator is ready after ${since(from)}`);
+    const installed = this.helm(
+      ['install', 'onebyte', chart, '--wait', '--timeout', '3m'],
+      merged(this.values, values),
+    );
+    const path = 'jsonpath={.status.readyReplicas}';
+    const ready = () => this.kubectl('-n', SYSTEM, 'get', 'deployment', 'onebyte', '-o', path);
+    const operator = this.until('the operator is ready', async () => (await ready().catch(() => '')) === '1');
+    // The one that fails first says why.
+    await Promise.race([operator, installed.then(() => operator)]);
+    this.#log(`helm install: the operator is ready after ${since(from)}`);
+    await installed;
+    this.#log(`helm install --wait with NATS (the real server, in an image of ours): ${since(from)}`);
   }
 
   /** Waits until something is so, and says what there is when it does not come. */

@@ -3,11 +3,11 @@ import { cached, imageOf } from '../cluster/image.ts';
 import { tool } from '../tools/tool.ts';
 
 export const NATS_IMAGE = 'onebyte.test/nats:2.15.1';
-const USER = 65532;
+const USER = 1000;
 
 export async function natsArchive(): Promise<string> {
   const program = await tool('nats-server');
-  return cached('onebyte.test-nats-2.15.1.tar', (path) =>
+  return cached('onebyte.test-nats-2.15.1-b.tar', (path) =>
     imageOf(
       path,
       NATS_IMAGE,
@@ -17,78 +17,17 @@ export async function natsArchive(): Promise<string> {
   );
 }
 
-/** What the official chart makes, as far as one server goes. @param config more of the server's configuration */
-export function natsObjects(namespace: string, config: object): object[] {
-  const labels = { 'app.kubernetes.io/name': 'nats' };
-  const server = {
-    port: 4222,
-    http_port: 8222,
-    server_name: 'nats-0',
-    jetstream: { store_dir: '/data' },
-    lame_duck_duration: '30s',
-    lame_duck_grace_period: '2s',
-    ...config,
+/** Values of the chart that bring its NATS with this image and with accounts. @param config of the server, beside the chart's */
+export function natsValues(config: object): object {
+  const [repository, tag] = NATS_IMAGE.split(':');
+  return {
+    fullnameOverride: 'nats',
+    container: { image: { repository, tag, pullPolicy: 'Never' } },
+    // It has an image of its own, and nothing here changes the configuration of a server that runs.
+    reloader: { enabled: false },
+    config: { jetstream: { fileStore: { pvc: { size: '1Gi' } } }, merge: config },
   };
-  return [
-    {
-      apiVersion: 'v1',
-      kind: 'Secret',
-      metadata: { name: 'nats-config', namespace },
-      stringData: { 'nats.conf': JSON.stringify(server) },
-    },
-    {
-      apiVersion: 'v1',
-      kind: 'Service',
-      metadata: { name: 'nats', namespace, labels },
-      spec: { selector: labels, ports: [{ name: 'nats', port: 4222 }] },
-    },
-    {
-      apiVersion: 'apps/v1',
-      kind: 'StatefulSet',
-      metadata: { name: 'nats', namespace, labels },
-      spec: {
-        serviceName: 'nats',
-        replicas: 1,
-        selector: { matchLabels: labels },
-        template: {
-          metadata: { labels },
-          spec: {
-            automountServiceAccountToken: false,
-            enableServiceLinks: false,
-            securityContext: {
-              runAsNonRoot: true,
-              runAsUser: USER,
-              runAsGroup: USER,
-              fsGroup: USER,
-              seccompProfile: { type: 'RuntimeDefault' },
-            },
-            tolerations: [{ operator: 'Exists', effect: 'NoExecute', tolerationSeconds: 5 }],
-            containers: [
-              {
-                name: 'nats',
-                image: NATS_IMAGE,
-                imagePullPolicy: 'Never',
-                args: ['-c', '/etc/nats/nats.conf'],
-                ports: [{ name: 'nats', containerPort: 4222 }],
-                readinessProbe: { httpGet: { path: '/healthz', port: 8222 }, periodSeconds: 1 },
-                securityContext: {
-                  allowPrivilegeEscalation: false,
-                  readOnlyRootFilesystem: true,
-                  capabilities: { drop: ['ALL'] },
-                },
-                volumeMounts: [
-                  { name: 'config', mountPath: '/etc/nats', readOnly: true },
-                  { name: 'data', mountPath: '/data' },
-                ],
-              },
-            ],
-            volumes: [
-              { name: 'config', secret: { secretName: 'nats-config' } },
-              { name: 'data', persistentVolumeClaim: { claimName: 'nats' } },
-            ],
-          },
-        },
-      },
-    },
-  ];
 }
+
+/** The claim that the chart's StatefulSet makes. */
+export const NATS_CLAIM = 'nats-js-nats-0';

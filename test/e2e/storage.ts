@@ -1,27 +1,38 @@
 /** Volumes on a folder of this machine, which all nodes see: what network storage is to a real cluster. */
-export function claimObjects(namespace: string, name: string, path: string): object[] {
-  const size = { storage: '1Gi' };
-  const accessModes = ['ReadWriteMany'];
-  const volume = `${namespace}-${name}`;
-  return [
-    {
-      apiVersion: 'v1',
-      kind: 'PersistentVolume',
-      metadata: { name: volume },
-      spec: {
-        capacity: size,
-        accessModes,
-        persistentVolumeReclaimPolicy: 'Retain',
-        storageClassName: '',
-        hostPath: { path },
-        claimRef: { namespace, name },
-      },
+const size = { storage: '1Gi' };
+const accessModes = ['ReadWriteMany', 'ReadWriteOnce'];
+
+/** A volume that waits for the claim of that name. */
+export function volumeObject(namespace: string, name: string, path: string): object {
+  return {
+    apiVersion: 'v1',
+    kind: 'PersistentVolume',
+    metadata: { name: `${namespace}-${name}` },
+    spec: {
+      capacity: size,
+      accessModes,
+      persistentVolumeReclaimPolicy: 'Retain',
+      storageClassName: '',
+      hostPath: { path },
+      claimRef: { namespace, name },
     },
+  };
+}
+
+/** A volume and the claim to it. */
+export function claimObjects(namespace: string, name: string, path: string): object[] {
+  return [
+    volumeObject(namespace, name, path),
     {
       apiVersion: 'v1',
       kind: 'PersistentVolumeClaim',
       metadata: { name, namespace },
-      spec: { accessModes, storageClassName: '', volumeName: volume, resources: { requests: size } },
+      spec: {
+        accessModes,
+        storageClassName: '',
+        volumeName: `${namespace}-${name}`,
+        resources: { requests: size },
+      },
     },
   ];
 }
