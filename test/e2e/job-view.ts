@@ -1,7 +1,7 @@
 /** A job and its pods as kubectl shows them. */
 import type { Status } from '../../crds/job.ts';
 import type { Pod } from '../../operator/kube/mod.ts';
-import { type Lab, TEAM } from './lab.ts';
+import { type Lab, SYSTEM, TEAM } from './lab.ts';
 
 export interface JobView {
   readonly metadata: { readonly name: string; readonly uid: string; readonly generation: number };
@@ -22,6 +22,11 @@ export function condition(job: JobView, type: string): string {
 export async function workerPods(lab: Lab, job: string, namespace = TEAM): Promise<Pod[]> {
   const selector = `onebyte.dev/job=${job},app.kubernetes.io/component=worker`;
   return (await lab.get<{ items: Pod[] }>('-n', namespace, 'pods', '-l', selector)).items;
+}
+
+export async function operatorPods(lab: Lab): Promise<Pod[]> {
+  const selector = 'app.kubernetes.io/name=onebyte,app.kubernetes.io/instance=onebyte';
+  return (await lab.get<{ items: Pod[] }>('-n', SYSTEM, 'pods', '-l', selector)).items;
 }
 
 /** The columns of `kubectl get ftj`, by their titles. */

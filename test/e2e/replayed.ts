@@ -10,6 +10,8 @@ export interface Replayed {
   readonly digest: string;
   readonly rounds: number;
   readonly seconds: number;
+  /** Digests in the journal, all of them met. */
+  readonly compared: number;
 }
 
 /** @throws Error where a digest in the journal is not met */

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { columns, condition, eventReasons, jobView, workerPods } from './job-view.ts';
+import { columns, condition, eventReasons, jobView, operatorPods, workerPods } from './job-view.ts';
 import { Lab, labMissing, mib, SYSTEM, TEAM } from './lab.ts';
 import { replayed } from './replayed.ts';
 import { RunWatch } from './run-watch.ts';
@@ -126,10 +126,10 @@ async function isRestricted(lab: Lab, pod: string, t: Test): Promise<void> {
 /** Scrapes the operator and every worker; says how much each gave. */
 async function metricsOf(lab: Lab): Promise<string> {
   const parts: string[] = [];
-  const operators = await lab.get<{ items: { metadata: { name: string } }[] }>('-n', SYSTEM, 'pods');
+  const operators = await operatorPods(lab);
   const scrape = async (namespace: string, pod: string, port: number) =>
     lab.kubectl('get', '--raw', `/api/v1/namespaces/${namespace}/pods/${pod}:${port}/proxy/metrics`);
-  for (const { metadata } of operators.items) {
+  for (const { metadata } of operators) {
     const text = await scrape(SYSTEM, metadata.name, 8080);
     assert.match(
       text,
