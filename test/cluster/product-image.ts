@@ -26,10 +26,10 @@ export interface ProductImage {
 }
 
 /** The image of the sources as they are now; built at most once for each state of them. */
-export async function productImage(tag: string): Promise<ProductImage> {
-  const repository = 'onebyte.test/onebyte';
+export async function productImage(tag: string, repository = 'onebyte.test/onebyte'): Promise<ProductImage> {
   const name = `${repository}:${tag}`;
-  const path = await cached(`onebyte-${tag}-${await digestOfSources()}.tar`, (out) => build(name, out));
+  const file = `${name.replaceAll(/[/:]/g, '-')}-${await digestOfSources()}.tar`;
+  const path = await cached(file, (out) => build(name, out));
   return { repository, tag, path, bytes: (await stat(path)).size };
 }
 

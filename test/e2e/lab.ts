@@ -14,7 +14,7 @@ import { missing } from '../tools/tool.ts';
 import { NATS_CLAIM, natsArchive, natsValues } from './nats.ts';
 import { RunWatch } from './run-watch.ts';
 import { MODEL } from './sentiment.ts';
-import { claimObjects, volumeObject } from './storage.ts';
+import { claimObject, volumeObject } from './storage.ts';
 
 export const SYSTEM = 'onebyte';
 export const TEAM = 'team';
@@ -36,6 +36,8 @@ export interface LabOptions {
   readonly nodes?: number;
   /** Values of the chart, over those of the lab. */
   readonly values?: object;
+  /** Names of the images, and nothing installed: a test does that itself. */
+  readonly bare?: { readonly repository: string; readonly tag: string; readonly nats: string };
 }
 
 type Log = (line: string) => void;
@@ -61,17 +63,20 @@ export class Lab {
   /** Cluster, images, NATS and the operator, all ready. @param log told each figure */
   static async start(options: LabOptions, log: Log): Promise<Lab> {
     let from = performance.now();
-    const image = await productImage('e2e');
+    const { bare } = options;
+    const image = await productImage(bare?.tag ?? 'e2e', bare?.repository);
     const { repository, tag } = image;
     log(`image ${repository}:${tag}: ${mib(image.bytes)} compressed, there after ${since(from)}`);
     from = performance.now();
-    const images = [image.path, await natsArchive()];
+    const images = [image.path, await natsArchive(bare?.nats)];
     const storage = await mkdtemp(join(tmpdir(), 'onebyte-e2e-'));
     const cluster = await startCluster({ nodes: options.nodes ?? 2, images });
     log(`cluster of ${cluster.nodes.length} nodes with these images: ready after ${since(from)}`);
     const lab = new Lab(cluster, image, storage, log);
     try {
-      await lab.#prepare();
+      await lab.#volumes();
+      if (bare !== undefined) return lab;
+      await lab.#namespaces();
       await lab.#install(options.values ?? {});
     } catch (error) {
       log(await lab.describe().catch(String));
@@ -165,8 +170,8 @@ export class Lab {
     return texts.map((text) => text.split('\n').slice(-40).join('\n')).join('\n---\n');
   }
 
-  async #prepare(): Promise<void> {
-    for (const name of [SYSTEM, TEAM]) await this.restrictedNamespace(name);
+  /** Folders of this machine, and the volumes that they are. */
+  async #volumes(): Promise<void> {
     const model = await resolveModel(MODEL, { folder: '/' });
     const cached = join(this.volume('models'), 'models', MODEL.sha256);
     await mkdir(cached, { recursive: true });
@@ -178,10 +183,15 @@ export class Lab {
     }
     await chmod(join(this.volume('models'), 'models'), 0o777);
     await this.apply([
-      ...claimObjects(TEAM, 'models', this.volume('models')),
-      ...claimObjects(TEAM, 'output', this.volume('output')),
+      volumeObject(TEAM, 'models', this.volume('models')),
+      volumeObject(TEAM, 'output', this.volume('output')),
       volumeObject(SYSTEM, NATS_CLAIM, this.volume('nats')),
     ]);
+  }
+
+  async #namespaces(): Promise<void> {
+    for (const name of [SYSTEM, TEAM]) await this.restrictedNamespace(name);
+    await this.apply([claimObject(TEAM, 'models'), claimObject(TEAM, 'output')]);
     const secret = (name: string, stringData: Record<string, string>) => ({
       apiVersion: 'v1',
       kind: 'Secret',

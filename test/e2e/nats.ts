@@ -5,15 +5,12 @@ import { tool } from '../tools/tool.ts';
 export const NATS_IMAGE = 'onebyte.test/nats:2.15.1';
 const USER = 1000;
 
-export async function natsArchive(): Promise<string> {
+/** @param name that the image is to have, such as the published one's */
+export async function natsArchive(name = NATS_IMAGE): Promise<string> {
   const program = await tool('nats-server');
-  return cached('onebyte.test-nats-2.15.1-b.tar', (path) =>
-    imageOf(
-      path,
-      NATS_IMAGE,
-      { 'nats-server': program },
-      { Entrypoint: ['/nats-server'], User: `${USER}:${USER}` },
-    ),
+  const config = { Entrypoint: ['nats-server'], User: `${USER}:${USER}`, Env: ['PATH=/usr/local/bin'] };
+  return cached(`${name.replaceAll(/[/:]/g, '-')}-2.15.1.tar`, (path) =>
+    imageOf(path, name, { 'usr/local/bin/nats-server': program }, config),
   );
 }
 

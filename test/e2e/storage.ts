@@ -19,20 +19,12 @@ export function volumeObject(namespace: string, name: string, path: string): obj
   };
 }
 
-/** A volume and the claim to it. */
-export function claimObjects(namespace: string, name: string, path: string): object[] {
-  return [
-    volumeObject(namespace, name, path),
-    {
-      apiVersion: 'v1',
-      kind: 'PersistentVolumeClaim',
-      metadata: { name, namespace },
-      spec: {
-        accessModes,
-        storageClassName: '',
-        volumeName: `${namespace}-${name}`,
-        resources: { requests: size },
-      },
-    },
-  ];
+/** A claim that such a volume waits for. */
+export function claimObject(namespace: string, name: string): object {
+  return {
+    apiVersion: 'v1',
+    kind: 'PersistentVolumeClaim',
+    metadata: { name, namespace },
+    spec: { accessModes: ['ReadWriteMany'], storageClassName: '', resources: { requests: size } },
+  };
 }
