@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { weightAt } from '../../worker/model/gguf/dequantise.ts';
 import { GGUF_TYPES } from '../../worker/model/gguf/types.ts';
-import { PACKED, type PackedTypeName, packBlocks, unpackRow } from '../../worker/model/packed.ts';
+import { PACKED, type PackedTypeName, packBlocks, unpackRows } from '../../worker/model/packed.ts';
 
 test('blocks of a GGUF file mean the same weights once they are packed, bit for bit', () => {
   const types = Object.keys(PACKED) as PackedTypeName[];
@@ -21,18 +21,22 @@ test('blocks of a GGUF file mean the same weights once they are packed, bit for 
   });
   fc.assert(
     fc.property(any, ([type, blocks]) => {
-      const { bits, mins } = PACKED[type];
+      const { bits, zeros } = PACKED[type];
       const count = blocks.length / GGUF_TYPES[type].bytes;
-      const halves = () => new Uint16Array(count + 1);
+      const each = () => new Float32Array(count + 1);
       const out = {
         codes: new Uint8Array((count + 1) * bits * 4),
-        scales: halves(),
-        mins: mins ? halves() : undefined,
+        scales: each(),
+        zeros: zeros ? each() : undefined,
       };
       packBlocks(type, blocks, 1, out);
-      const after = (x: Uint16Array) => new Float16Array(x.buffer, 2);
       const found = new Float32Array(count * 32);
-      unpackRow(bits, out.codes.subarray(bits * 4), after(out.scales), out.mins && after(out.mins), found);
+      const after = {
+        codes: out.codes.subarray(bits * 4),
+        scales: out.scales.subarray(1),
+        zeros: out.zeros?.subarray(1),
+      };
+      unpackRows(bits, after, found);
       // Zero has no sign that anybody could see.
       for (let i = 0; i < found.length; i++)
         assert.ok(found[i] === weightAt(type, blocks, i), `${type} ${i}: ${found[i]}`);

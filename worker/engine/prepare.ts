@@ -6,6 +6,7 @@ import { OnebyteError } from '../errors.ts';
 import { parseJob } from '../journal/job-text.ts';
 import type { ArtifactReference, GenesisRecord } from '../journal/record.ts';
 import { type ModelFolder, openModelFolder } from '../model/folder.ts';
+import { sizeOf } from '../model/tensor.ts';
 import { writeArtifact } from './artifact.ts';
 import type { Basis } from './basis.ts';
 import { decodeBasis } from './basis-file.ts';
@@ -62,7 +63,7 @@ export async function prepare(
   return {
     genesis,
     modelDir,
-    weights: [...model.model.weights.values()].reduce((sum, { data }) => sum + data.length, 0),
+    weights: [...model.model.weights.values()].reduce((sum, view) => sum + sizeOf(view), 0),
     trained: plan.stages.map(({ perturbed }) => perturbed.reduce((sum, index) => sum + sizes[index]!, 0)),
   };
 }

@@ -1,6 +1,8 @@
 import { OnebyteError } from '../errors.ts';
 import type { GraphOptions } from './graph.ts';
 import type { OnnxWriter } from './onnx.ts';
+import { type StoredWeight, storedProduct, storedRows, storedWhole } from './stored-graph.ts';
+import type { TensorView } from './tensor.ts';
 
 /**
  * A value of shape [groups, rows, width], rows = examples * tokens, example by example. One group serves all probes
@@ -31,12 +33,26 @@ export class BlockWriter {
 
   /** A weight of the model, frozen in the session or an input, in the order it is stored. */
   weight(name: string): string {
+    const stored = this.#stored(name);
+    if (stored !== undefined) return this.once(`whole ${name}`, () => storedWhole(this.onnx, stored));
+    const view = this.#view(name);
+    if (this.#options.inputs?.has(name)) return this.onnx.input(name, 'float32', view.dims);
+    return this.onnx.weight(name, view);
+  }
+
+  #view(name: string): TensorView {
     const view = this.#options.weights.get(name);
     if (view === undefined) {
       throw new OnebyteError('MODEL_TENSOR_MISSING', `the model has no tensor ${name}`, { field: name });
     }
-    if (this.#options.inputs?.has(name)) return this.onnx.input(name, 'float32', view.dims);
-    return this.onnx.weight(name, view);
+    return view;
+  }
+
+  /** A weight that is used from the file that it is in. */
+  #stored(name: string): StoredWeight | undefined {
+    const { dims, stored } = this.#view(name);
+    const here = this.#options.inputs?.has(name) || this.#options.standalone;
+    return stored === undefined || here ? undefined : { name, dims, stored };
   }
 
   /** Number of probes, int64 [1]: the first dimension of the first trained input that the graph came to. */
@@ -64,11 +80,15 @@ export class BlockWriter {
 
   /** x W^T alone, W [out, in] frozen or an input. */
   project(weight: string, x: string): string {
+    const stored = this.#stored(weight);
+    if (stored !== undefined) return storedProduct(this.onnx, stored, x);
     return this.onnx.node('FusedMatMul', [x, this.weight(weight)], TRANSPOSED);
   }
 
   /** Some rows of a weight [rows, width]: an embedding. `ids` may have any shape. */
   rows(weight: string, ids: string): string {
+    const stored = this.#stored(weight);
+    if (stored !== undefined) return storedRows(this.onnx, stored, ids);
     return this.onnx.node('Gather', [this.weight(weight), ids]);
   }
 

@@ -6,7 +6,7 @@ import { unwritable } from '../system-error.ts';
 import type { ModelFolder } from './folder.ts';
 import { mergeLowRank } from './merge.ts';
 import { writeSafetensors } from './safetensors.ts';
-import type { TensorView, Weights } from './tensor.ts';
+import { sizeOf, type TensorView, type Weights } from './tensor.ts';
 
 /** What a run has made of its base model. */
 export interface Trained {
@@ -157,7 +157,7 @@ function classifierFiles(trained: Trained): [string, Uint8Array][] {
  */
 export async function exportOnnx(folder: ModelFolder, trained: Trained): Promise<Files> {
   const weights = mergedWeights(folder, trained);
-  const bytes = [...weights.values()].reduce((sum, { data }) => sum + data.byteLength, 0);
+  const bytes = [...weights.values()].reduce((sum, view) => sum + 4 * sizeOf(view), 0);
   if (bytes > PROTOBUF_LIMIT) {
     throw new OnebyteError(
       'EXPORT_UNSUPPORTED',

@@ -5,12 +5,14 @@ import { OnebyteError } from '../errors.ts';
 import { bertModel } from './bert-model.ts';
 import { readBertConfig } from './config.ts';
 import type { Model } from './family.ts';
+import { loadPacked } from './gguf/packed-file.ts';
 import { openGguf } from './gguf/source.ts';
 import { LLAMA_TYPES, readLlamaConfig } from './llama-config.ts';
 import { llamaModel } from './llama-model.ts';
+import { isPacked } from './packed.ts';
 import { openSafetensors } from './safetensors-source.ts';
-import { loadWeights } from './source.ts';
-import type { TensorView } from './tensor.ts';
+import { loadWeights, mapWeights, type StoredTensor } from './source.ts';
+import { sizeOf, type TensorView } from './tensor.ts';
 import { openTokenizer, type TextTokenizer } from './tokenizer.ts';
 
 /** A Hugging Face model folder, or a GGUF file, read and checked. */
@@ -92,12 +94,22 @@ function checkVocabulary(tokenizer: TextTokenizer, model: Model, file: string): 
   );
 }
 
+/** Numbers of a model whose weights stay in their files: in memory they would take more than 1 GiB. */
+const LARGE = 2 ** 28;
+
+function isLarge(tensors: ReadonlyMap<string, StoredTensor>): boolean {
+  return [...tensors.values()].reduce((sum, tensor) => sum + sizeOf(tensor), 0) > LARGE;
+}
+
 /** A GGUF file has its tokenizer in it, so one digest speaks for both. */
 async function openFile(path: string): Promise<ModelFolder> {
-  const { config, tokenizer: found, source } = await openGguf(path);
+  const file = await openGguf(path);
+  const { config, tokenizer: found, source, tensors } = file;
   const open = familyOf(config);
   const tokenizer = openTokenizer(found.json, found.config);
-  const { weights, digest } = await loadWeights(source);
+  const inBlocks = [...tensors.values()].some(({ tensor }) => isPacked(tensor.type.name));
+  const { weights, digest } =
+    inBlocks || isLarge(tensors) ? await loadPacked(file) : await loadWeights(source);
   const model = open(config, weights);
   checkVocabulary(tokenizer, model, source.file);
   return { dir: path, model, tokenizer, config, digests: { weights: digest, tokenizer: digest } };
@@ -124,7 +136,8 @@ export async function openModelFolder(dir: string): Promise<ModelFolder> {
   const open = familyOf(config);
   const tokenizerJson = await read(dir, 'tokenizer.json');
   const tokenizer = openTokenizer(parse('tokenizer.json', tokenizerJson), await tokenizerConfig(dir));
-  const { weights, digest } = await loadWeights(await openSafetensors(dir));
+  const source = await openSafetensors(dir);
+  const { weights, digest } = isLarge(source.tensors) ? await mapWeights(source) : await loadWeights(source);
   const model = open(config, weights);
   checkVocabulary(tokenizer, model, 'tokenizer.json');
   const digests = { weights: digest, tokenizer: sha256(tokenizerJson) };

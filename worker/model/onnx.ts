@@ -97,7 +97,8 @@ function toValueInfo(port: Port): ValueInfoProto {
 export class OnnxWriter {
   readonly #nodes: NodeProto[] = [];
   readonly #initializers = new Map<string, TensorProto>();
-  readonly #external = new Map<ArrayBufferLike, string>();
+  /** Weights in memory. */
+  readonly #memory = new Map<string, TensorView>();
   readonly #inputs: Port[] = [];
   readonly #outputs: Port[] = [];
   readonly #frozen: string[] = [];
@@ -154,18 +155,11 @@ export class OnnxWriter {
 
   /** A frozen weight; calls with the same name give the first one. */
   weight(name: string, { dims, data }: TensorView): string {
-    if (this.#initializers.has(name)) return name;
+    if (this.#initializers.has(name) || this.#memory.has(name)) return name;
     this.#frozen.push(name);
     if (this.#embed) return this.#put(name, dims, TensorProto_DataType.FLOAT, bytesOf(data));
-    const path = this.#external.get(data.buffer) ?? `memory${this.#external.size}`;
-    this.#external.set(data.buffer, path);
-    const place = { path, offset: data.byteOffset, bytes: data.byteLength };
-    return this.#refer(name, dims, TensorProto_DataType.FLOAT, place);
-  }
-
-  /** Whether weights go into the protobuf. */
-  get embeds(): boolean {
-    return this.#embed;
+    this.#memory.set(name, { dims, data });
+    return name;
   }
 
   /** A frozen weight, or a part of one, that stays in a file. All files of a graph lie in one folder. */
@@ -217,7 +211,27 @@ export class OnnxWriter {
     return output;
   }
 
+  /**
+   * Refers to the weights in memory. The runtime takes them from there or from files, not from both: next to files
+   * they are copied into the protobuf.
+   */
+  #placeMemory(): BuiltGraph['external'] {
+    const buffers = new Map<ArrayBufferLike, string>();
+    for (const [name, { dims, data }] of this.#memory) {
+      if (this.#folder !== undefined) {
+        this.#put(name, dims, TensorProto_DataType.FLOAT, bytesOf(data));
+        continue;
+      }
+      const path = buffers.get(data.buffer) ?? `memory${buffers.size}`;
+      buffers.set(data.buffer, path);
+      const place = { path, offset: data.byteOffset, bytes: data.byteLength };
+      this.#refer(name, dims, TensorProto_DataType.FLOAT, place);
+    }
+    return [...buffers].map(([buffer, path]) => ({ path, data: new Uint8Array(buffer) }));
+  }
+
   finish(name: string): BuiltGraph {
+    const external = this.#placeMemory();
     const graph = create(GraphProtoSchema, {
       name,
       node: this.#nodes,
@@ -234,7 +248,7 @@ export class OnnxWriter {
     });
     return {
       bytes: toBinary(ModelProtoSchema, model),
-      external: [...this.#external].map(([buffer, path]) => ({ path, data: new Uint8Array(buffer) })),
+      external,
       inputs: this.#inputs,
       outputs: this.#outputs,
       initializers: this.#frozen,

@@ -1,5 +1,5 @@
 import { createHash, type Hash } from 'node:crypto';
-import { type FileHandle, open, readFile } from 'node:fs/promises';
+import { type FileHandle, open, readFile, realpath } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { OnebyteError } from '../errors.ts';
 import { type Entry, headerBytes, isFloat, parseHeader, refuse, widen, widthOf } from './safetensors.ts';
@@ -33,7 +33,8 @@ export async function openSafetensors(dir: string): Promise<WeightSource> {
   for (const { path, entries } of shards) {
     for (const entry of entries) {
       if (tensors.has(entry.name)) refuse(`${basename(path)}[${entry.name}]`, 'is in another file, too');
-      if (isFloat(entry.dtype)) tensors.set(entry.name, entry);
+      const place = { path, offset: entry.start, bytes: entry.end - entry.start };
+      if (isFloat(entry.dtype)) tensors.set(entry.name, { ...entry, place });
     }
   }
   return {
@@ -75,7 +76,8 @@ async function openShard(dir: string, name: string): Promise<Shard> {
     const { size } = await file.stat();
     const first = await take(file, name, 0, Math.min(8, size));
     const json = await take(file, name, 8, headerBytes(name, first, size));
-    return { path, bytes: size, entries: parseHeader(name, json, size) };
+    // Where links lead: the runtime maps no file outside of the folder that it is told.
+    return { path: await realpath(path), bytes: size, entries: parseHeader(name, json, size) };
   });
 }
 

@@ -1,4 +1,5 @@
-import type { TensorView } from './tensor.ts';
+import { type Place, storedView } from './stored.ts';
+import { sizeOf, type TensorView } from './tensor.ts';
 
 /** A tensor as its file has it, by the name that Hugging Face gives it (`model.layers.0.self_attn.q_proj.weight`). */
 export interface StoredTensor {
@@ -7,6 +8,8 @@ export interface StoredTensor {
   readonly dims: readonly number[];
   /** The format's own word: F32, BF16, Q4_0. */
   readonly dtype: string;
+  /** Where its numbers lie, row-major, if they can be used from there: F32, F16 or BF16. */
+  readonly place?: Place;
 }
 
 /**
@@ -37,6 +40,24 @@ export async function loadWeights(
   const digest = await source.load(({ name, dims }) => {
     const data = new Float32Array(dims.reduce((a, b) => a * b, 1));
     weights.set(rename(name), { dims, data });
+    return data;
+  });
+  return { weights, digest };
+}
+
+/** Leaves the matrices of a source in its files, for the runtime to map; vectors are read into memory. */
+export async function mapWeights(
+  source: WeightSource,
+): Promise<{ readonly weights: Map<string, TensorView>; readonly digest: string }> {
+  const weights = new Map<string, TensorView>();
+  for (const { name, dims, dtype, place } of source.tensors.values()) {
+    if (dims.length < 2 || place === undefined) continue;
+    weights.set(name, storedView(dims, { type: dtype as 'F32' | 'F16' | 'BF16', at: place }));
+  }
+  const digest = await source.load((tensor) => {
+    if (weights.has(tensor.name)) return undefined;
+    const data = new Float32Array(sizeOf(tensor));
+    weights.set(tensor.name, { dims: tensor.dims, data });
     return data;
   });
   return { weights, digest };

@@ -1,5 +1,5 @@
 import type { OnnxWriter } from './onnx.ts';
-import { BLOCK, type Stored } from './stored.ts';
+import { BLOCK, type Place, type Stored } from './stored.ts';
 
 /** Number of TensorProto.DataType. */
 const FLOAT = 1;
@@ -13,16 +13,16 @@ export interface StoredWeight {
   readonly stored: Stored;
 }
 
-/** Parts of blocks as initializers; scales and least values are widened when the graph runs. */
+/** Parts of blocks as initializers. */
 function parts(onnx: OnnxWriter, { name, dims, stored }: StoredWeight & { readonly stored: Blocks }) {
   const [rows, width] = dims as [number, number];
   const blocks = width / BLOCK;
-  const { bits, codes, scales, mins } = stored;
-  const half = [rows, blocks];
+  const { bits, codes, scales, zeros } = stored;
+  const each = [rows, blocks];
   return {
     codes: onnx.stored(`${name}.codes`, [rows, blocks, bits * 4], 'U8', codes),
-    scales: onnx.stored(`${name}.scales`, half, 'F16', scales),
-    mins: mins === undefined ? undefined : onnx.stored(`${name}.mins`, half, 'F16', mins),
+    scales: onnx.stored(`${name}.scales`, each, 'F32', scales),
+    zeros: zeros === undefined ? undefined : onnx.stored(`${name}.zeros`, each, 'F32', zeros),
   };
 }
 
@@ -36,22 +36,49 @@ export function storedWhole(onnx: OnnxWriter, weight: StoredWeight): string {
   const { name, dims, stored } = weight;
   if (stored.type === 'F32') return onnx.stored(name, dims, 'F32', stored.at);
   if (stored.type !== 'blocks') return wide(onnx, onnx.stored(`${name}.half`, dims, stored.type, stored.at));
-  const { codes, scales, mins } = parts(onnx, { ...weight, stored });
-  return opened(onnx, stored.bits, codes, scales, mins, dims[1]!);
+  const { codes, scales, zeros } = parts(onnx, { ...weight, stored });
+  return opened(onnx, stored.bits, codes, scales, zeros, dims[1]!);
 }
+
+/** The runtime widens a whole weight before it multiplies: of larger ones, so many numbers at a time. */
+const WIDENED = 1 << 20;
 
 /** x W^T; blocks of 4 and 8 bits by ONNX Runtime's `MatMulNBits`, which has (code - zero) * scale. */
 export function storedProduct(onnx: OnnxWriter, weight: StoredWeight, x: string): string {
+  const [out, width] = weight.dims as [number, number];
+  const count = Math.ceil((out * width) / WIDENED);
+  if (count === 1) return product(onnx, weight, x);
+  const products = Array.from({ length: count }, (_, i) => {
+    const [from, to] = [Math.floor((i * out) / count), Math.floor(((i + 1) * out) / count)];
+    return product(onnx, rowsOf(weight, from, to), x);
+  });
+  return onnx.node('Concat', products, { attributes: { axis: -1 } });
+}
+
+/** Some of a weight's rows, where they lie. */
+function rowsOf({ name, dims, stored }: StoredWeight, from: number, to: number): StoredWeight {
+  const [out, width] = dims as [number, number];
+  const cut = ({ path, offset, bytes }: Place): Place => {
+    const row = bytes / out;
+    return { path, offset: offset + from * row, bytes: (to - from) * row };
+  };
+  const part = { name: `${name}.${from}`, dims: [to - from, width] };
+  if (stored.type !== 'blocks') return { ...part, stored: { ...stored, at: cut(stored.at) } };
+  const { codes, scales, zeros } = stored;
+  const cuts = { codes: cut(codes), scales: cut(scales), ...(zeros && { zeros: cut(zeros) }) };
+  return { ...part, stored: { ...stored, ...cuts } };
+}
+
+function product(onnx: OnnxWriter, weight: StoredWeight, x: string): string {
   const { dims, stored } = weight;
   const [out, width] = dims as [number, number];
   if (stored.type !== 'blocks') {
     const attributes = { transB: 1 };
     return onnx.node('FusedMatMul', [x, storedWhole(onnx, weight)], { contrib: true, attributes });
   }
-  const { codes, scales, mins } = parts(onnx, { ...weight, stored });
-  const scale = wide(onnx, scales);
-  const inputs = [x, codes, scale];
-  if (mins !== undefined) inputs.push(onnx.node('Neg', [onnx.node('Div', [wide(onnx, mins), scale])]));
+  const { codes, scales, zeros } = parts(onnx, { ...weight, stored });
+  const inputs = [x, codes, scales];
+  if (zeros !== undefined) inputs.push(zeros);
   return onnx.node('MatMulNBits', inputs, {
     contrib: true,
     attributes: { K: width, N: out, bits: stored.bits, block_size: BLOCK },
@@ -65,8 +92,8 @@ export function storedRows(onnx: OnnxWriter, weight: StoredWeight, ids: string):
   if (stored.type === 'F32') return gather(storedWhole(onnx, weight));
   if (stored.type !== 'blocks')
     return wide(onnx, gather(onnx.stored(`${name}.half`, dims, stored.type, stored.at)));
-  const { codes, scales, mins } = parts(onnx, { ...weight, stored });
-  return opened(onnx, stored.bits, gather(codes), gather(scales), mins && gather(mins), dims[1]!);
+  const { codes, scales, zeros } = parts(onnx, { ...weight, stored });
+  return opened(onnx, stored.bits, gather(codes), gather(scales), zeros && gather(zeros), dims[1]!);
 }
 
 /** Codes [..., blocks, bytes] with their scales [..., blocks] to weights [..., width]. */
@@ -75,15 +102,14 @@ function opened(
   bits: 4 | 8,
   codes: string,
   scales: string,
-  mins: string | undefined,
+  zeros: string | undefined,
   width: number,
 ): string {
   const last = onnx.ints(-1);
-  const each = (x: string) => onnx.node('Unsqueeze', [wide(onnx, x), last]);
+  const each = (x: string) => onnx.node('Unsqueeze', [x, last]);
   const code = wide(onnx, bits === 8 ? codes : halves(onnx, codes));
-  const from = mins === undefined ? onnx.node('Sub', [code, onnx.float(2 ** (bits - 1))]) : code;
-  const scaled = onnx.node('Mul', [from, each(scales)]);
-  const value = mins === undefined ? scaled : onnx.node('Add', [scaled, each(mins)]);
+  const zero = zeros === undefined ? onnx.float(2 ** (bits - 1)) : each(zeros);
+  const value = onnx.node('Mul', [onnx.node('Sub', [code, zero]), each(scales)]);
   const leading = onnx.node('Shape', [scales], { attributes: { end: -1 } });
   const shape = onnx.node('Concat', [leading, onnx.ints(width)], { attributes: { axis: 0 } });
   return onnx.node('Reshape', [value, shape]);

@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { OnebyteError } from '../errors.ts';
-import { unpackRow } from './packed.ts';
+import { unpackRows } from './packed.ts';
 import { widen } from './safetensors.ts';
 import type { TensorView } from './tensor.ts';
 
@@ -14,9 +14,9 @@ export interface Place {
 /**
  * A weight that stays in a file.
  * - F32, F16, BF16: numbers, row-major.
- * - blocks: codes of 4 or 8 bits, uint8 [rows, width / 32, 4 bits], with a scale and maybe a least value for each
- *   block, float16 [rows, width / 32]. A weight is scale * code + least; without `mins` it is
- *   scale * (code - 2^(bits - 1)). Two codes of 4 bits share a byte, the earlier one in its low half.
+ * - blocks: codes of 4 or 8 bits, uint8 [rows, width / 32, 4 bits], with a scale and maybe a zero for each block,
+ *   float32 [rows, width / 32]. A weight is scale * (code - zero); without `zeros` that is 2^(bits - 1). Two codes of
+ *   4 bits share a byte, the earlier one in its low half.
  */
 export type Stored =
   | { readonly type: 'F32' | 'F16' | 'BF16'; readonly at: Place }
@@ -25,7 +25,7 @@ export type Stored =
       readonly bits: 4 | 8;
       readonly codes: Place;
       readonly scales: Place;
-      readonly mins?: Place;
+      readonly zeros?: Place;
     };
 
 /** Weights of a block. */
@@ -48,9 +48,10 @@ function read(dims: readonly number[], stored: Stored): Float32Array {
     widen(stored.type, bytesAt(stored.at), out);
     return out;
   }
-  const { bits, codes, scales, mins } = stored;
-  const half = (place: Place) => new Float16Array(bytesAt(place).buffer);
-  unpackRow(bits, bytesAt(codes), half(scales), mins && half(mins), out);
+  const { bits, codes, scales, zeros } = stored;
+  const floats = (place: Place) => new Float32Array(bytesAt(place).buffer);
+  const rows = { codes: bytesAt(codes), scales: floats(scales), zeros: zeros && floats(zeros) };
+  unpackRows(bits, rows, out);
   return out;
 }
 

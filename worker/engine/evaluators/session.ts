@@ -33,7 +33,7 @@ export class Session {
     try {
       const session = await throughGate(() =>
         InferenceSession.create(graph.bytes, {
-          externalData: [...graph.external],
+          ...(graph.external.length > 0 && { externalData: [...graph.external] }),
           executionProviders: ['cpu'],
           intraOpNumThreads: threads,
           interOpNumThreads: 1,

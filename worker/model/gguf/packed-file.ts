@@ -9,7 +9,7 @@ import { sizeOf, type TensorView } from '../tensor.ts';
 import { type GgufFile, type GgufStored, type RowSink, widening } from './source.ts';
 
 /** Changes with the layout. */
-const VERSION = 1;
+const VERSION = 2;
 /** The digest of the GGUF file and the layout's version, at the end of the file. */
 const TRAILER = 80;
 const ALIGNMENT = 64;
@@ -21,7 +21,7 @@ interface Layout {
   readonly codes: number;
   /** 0: none */
   readonly scales: number;
-  readonly mins: number;
+  readonly zeros: number;
 }
 
 const padded = (bytes: number): number => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
@@ -41,17 +41,17 @@ function layoutOf(file: GgufFile): { layouts: Map<string, Layout>; bytes: number
           stored,
           offset,
           codes: blocks * PACKED[name].bits * 4,
-          scales: 2 * blocks,
-          mins: PACKED[name].mins ? 2 * blocks : 0,
+          scales: 4 * blocks,
+          zeros: PACKED[name].zeros ? 4 * blocks : 0,
         }
-      : { stored, offset, codes: bytes, scales: 0, mins: 0 };
+      : { stored, offset, codes: bytes, scales: 0, zeros: 0 };
     layouts.set(stored.name, layout);
-    offset += padded(layout.codes) + padded(layout.scales) + padded(layout.mins);
+    offset += padded(layout.codes) + padded(layout.scales) + padded(layout.zeros);
   }
   return { layouts, bytes: offset };
 }
 
-function viewOf({ stored, offset, codes, scales, mins }: Layout, path: string): TensorView {
+function viewOf({ stored, offset, codes, scales, zeros }: Layout, path: string): TensorView {
   const { name } = stored.tensor.type;
   const at = { path, offset, bytes: codes };
   const scalesAt = offset + padded(codes);
@@ -61,7 +61,7 @@ function viewOf({ stored, offset, codes, scales, mins }: Layout, path: string): 
         bits: PACKED[name].bits,
         codes: at,
         scales: { path, offset: scalesAt, bytes: scales },
-        ...(mins === 0 ? {} : { mins: { path, offset: scalesAt + padded(scales), bytes: mins } }),
+        ...(zeros === 0 ? {} : { zeros: { path, offset: scalesAt + padded(scales), bytes: zeros } }),
       }
     : { type: name, at };
   return storedView(stored.dims, where);
@@ -157,19 +157,19 @@ async function write(
 
 /** Gathers one tensor in memory, and writes it once it is whole: rows do not come in order. */
 function collect(
-  { stored, offset, codes, scales, mins }: Layout,
+  { stored, offset, codes, scales, zeros }: Layout,
   handle: FileHandle,
 ): { sink: RowSink; flush: () => Promise<void> } {
   const { name } = stored.tensor.type;
   const out: PackedRows = {
     codes: new Uint8Array(codes),
-    scales: new Uint16Array(scales / 2),
-    mins: mins === 0 ? undefined : new Uint16Array(mins / 2),
+    scales: new Float32Array(scales / 4),
+    zeros: zeros === 0 ? undefined : new Float32Array(zeros / 4),
   };
   const flush = async () => {
     await put(handle, out.codes, offset);
     await put(handle, out.scales, offset + padded(codes));
-    if (out.mins !== undefined) await put(handle, out.mins, offset + padded(codes) + padded(scales));
+    if (out.zeros !== undefined) await put(handle, out.zeros, offset + padded(codes) + padded(scales));
   };
   const sink: RowSink = isPacked(name)
     ? (row, blocks) => packBlocks(name, blocks, (row * blocks.length) / stored.tensor.type.bytes, out)
