@@ -2,7 +2,7 @@
  * A run on NATS under all faults at once: members killed, the server killed, its log's end cut off. Prints what came of
  * it as JSON and exits 1 unless all agreed all the time and the log replays to its own last digest.
  *
- *     node test/nats/soak.ts [--members 6] [--kills 1000] [--restarts 50] [--cuts 10] [--pause 1000] [--seed 1]
+ *     node test/nats/soak.ts [--members 8] [--kills 1000] [--restarts 50] [--cuts 10] [--pause 2000] [--seed 1]
  */
 import { parseArgs } from 'node:util';
 import { chooser } from '../replica/run.ts';
@@ -13,12 +13,12 @@ import { cutStore } from './store.ts';
 
 const { values } = parseArgs({
   options: {
-    members: { type: 'string', default: '6' },
+    members: { type: 'string', default: '8' },
     kills: { type: 'string', default: '1000' },
     restarts: { type: 'string', default: '50' },
     cuts: { type: 'string', default: '10' },
-    /** Milliseconds between two faults. */
-    pause: { type: 'string', default: '1000' },
+    /** Milliseconds between two faults, on average; the run has to move in between. */
+    pause: { type: 'string', default: '2000' },
     seed: { type: 'string', default: '1' },
   },
 });
@@ -41,7 +41,13 @@ for (let i = faults.length - 1; i > 0; i--) {
 
 const system = await NatsSystem.start();
 const job = await TestJob.make(system, 1 << 30);
-const fleet = await Fleet.make(job, { rounds: 100_000_000, expected: members, probeMs: 5, digestEvery: 100 });
+const fleet = await Fleet.make(job, {
+  rounds: 100_000_000,
+  expected: members,
+  probeMs: 5,
+  digestEvery: 100,
+  witnessEvery: 2,
+});
 const began = performance.now();
 let entriesLost = 0;
 let failed = 0;
@@ -49,7 +55,10 @@ try {
   fleet.startAll(members);
   await fleet.reach(20);
   for (const [i, fault] of faults.entries()) {
-    await sleep(Number(values.pause) * (0.5 + choose(1000) / 1000));
+    await Promise.all([
+      sleep(Number(values.pause) * (0.5 + choose(1000) / 1000)),
+      fleet.reach(fleet.round + 1),
+    ]);
     if (fault === 'kill') {
       const alive = [...fleet.members];
       const victim = alive[choose(alive.length)];

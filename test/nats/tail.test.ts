@@ -4,8 +4,8 @@ import { jetstreamManager } from '@nats-io/jetstream';
 import fc from 'fast-check';
 import { LogConflict, type LogEntry } from '../../worker/log/log.ts';
 import type { NatsLog } from '../../worker/log/nats.ts';
+import { Prints } from '../../worker/nats/prints.ts';
 import { createStream, deleteStream } from '../../worker/nats/stream.ts';
-import { Prints } from '../../worker/nats/tail.ts';
 import { chooser } from '../replica/run.ts';
 import { missing } from '../tools/tool.ts';
 import { TestJob } from './job.ts';
@@ -53,6 +53,40 @@ describe('the tail of a log on NATS', { skip }, () => {
     system = await NatsSystem.start();
   });
   after(() => system.end());
+
+  it('begins with what it was offered, and takes back what the log does not hold of it', async () => {
+    const job = await TestJob.make(system, MAX_BYTES);
+    const writer = await job.log();
+    const entry = (seq: number, byte = seq): LogEntry => ({ seq, data: Uint8Array.of(byte) });
+    for (let seq = 1; seq <= 20; seq++)
+      await writer.append(entry(seq).data, { expectedLast: seq - 1, id: `${seq}` });
+    for (const [what, offered, back] of [
+      ['all of it right', [5, 6, 7, 8].map((seq) => entry(seq)), null],
+      ['some of it wrong', [5, 6, 7, 8].map((seq) => entry(seq, seq > 6 ? 99 : seq)), 6],
+      ['all of it wrong', [5, 6, 7].map((seq) => entry(seq, 99)), 4],
+      ['more than there is', Array.from({ length: 30 }, (_, i) => entry(i + 5)), 20],
+      ['something else', [entry(9), entry(10)], null],
+    ] as const) {
+      const log = await job.log();
+      log.offer(offered);
+      const seen: LogEntry[] = [];
+      let last: number | null = null;
+      for await (const event of log.tail(5, new AbortController().signal)) {
+        if (event.type === 'truncated') {
+          last = event.last;
+          seen.length = last - 4;
+        } else seen.push(event.entry);
+        const right = seen.length === 16 && seen.every(({ seq, data }) => data[0] === seq);
+        if (right && (back === null || last !== null)) break;
+      }
+      assert.equal(last, back, what);
+      assert.deepEqual(
+        seen.map(({ seq }) => seq),
+        Array.from({ length: 16 }, (_, i) => i + 5),
+      );
+    }
+    await job.close();
+  });
 
   for (const seed of [1, 2, 28])
     it(`keeps a copy equal to the log whatever befalls that (seed ${seed})`, async () => {

@@ -1,8 +1,9 @@
 import { headers, type NatsConnection } from '@nats-io/transport-node';
 import { API_CODES, Api, ApiError, type ApiOptions, parse } from '../nats/api.ts';
 import { HEADERS, type JobNames } from '../nats/names.ts';
+import { Prints } from '../nats/prints.ts';
 import { Reader } from '../nats/reader.ts';
-import { Prints, Tail } from '../nats/tail.ts';
+import { Tail } from '../nats/tail.ts';
 import {
   type AppendOptions,
   type Log,
@@ -29,6 +30,7 @@ export class NatsLog implements Log {
   readonly #tails = new Set<Tail>();
   /** Of the tail that ended last: where the next one goes on, it knows what it goes on from. */
   #prints = new Prints(1);
+  #ahead: readonly LogEntry[] = [];
   #open = true;
 
   constructor(connection: NatsConnection, names: JobNames, options: ApiOptions = {}) {
@@ -118,7 +120,9 @@ export class NatsLog implements Log {
   tail(from: number, signal: AbortSignal): AsyncIterable<LogEvent> {
     if (signal.aborted) return nothing();
     this.#check();
-    const tail = new Tail(this.#api, this.#names, this.#reader, this.#prints.before(Math.max(1, from)));
+    const prints = this.#prints.before(Math.max(1, from));
+    const tail = new Tail(this.#api, this.#names, this.#reader, prints, this.#ahead);
+    this.#ahead = [];
     const stop = () => tail.end();
     signal.addEventListener('abort', stop, { once: true });
     this.#tails.add(tail);
@@ -127,6 +131,14 @@ export class NatsLog implements Log {
       this.#tails.delete(tail);
       this.#prints = tail.prints;
     });
+  }
+
+  /**
+   * Hands the next tail entries that came another way, for it to begin with those that it would read next. What the log
+   * does not hold of them it takes back as if the log had lost it.
+   */
+  offer(entries: readonly LogEntry[]): void {
+    this.#ahead = entries;
   }
 
   /** Ends its tails; the connection goes on. */

@@ -57,7 +57,7 @@ export interface OpenOptions {
 const RECONNECT_WAIT = 250;
 const RECONNECT_JITTER = 250;
 const PING_INTERVAL = 5000;
-const DIAL_TIMEOUT = 5000;
+const DIAL_TIMEOUT = 10_000;
 const LONGEST_WAIT = 4000;
 
 /**

@@ -1,6 +1,6 @@
 import { headers, type NatsConnection } from '@nats-io/transport-node';
 import type { Digest } from '../journal/record.ts';
-import { matching, newestFirst, parseIndex, type SnapshotIndex, type Store } from '../store/store.ts';
+import { matching, newestFirst, parseIndex, type SnapshotIndex, type Store, sha256 } from '../store/store.ts';
 import { API_CODES, Api, ApiError, type ApiOptions, parse } from './api.ts';
 import { isDenied } from './failure.ts';
 import { HEADERS, type JobNames } from './names.ts';
@@ -79,6 +79,22 @@ export class NatsStore implements Store {
     );
   }
 
+  /** Large ones are left out: their entries cost no more alone. */
+  async putPack(level: number, bytes: Uint8Array): Promise<boolean> {
+    const id = `pack.${level}.${sha256(bytes).slice(0, 16)}`;
+    return bytes.length <= this.#room && this.#put(`pack.${level}`, id, bytes);
+  }
+
+  async packs(levels: number): Promise<Uint8Array[]> {
+    const all = await Promise.all(Array.from({ length: levels }, (_, level) => this.#get(`pack.${level}`)));
+    return all.filter((bytes) => bytes !== null);
+  }
+
+  /** Bytes that fit a message. */
+  get #room(): number {
+    return Math.min(PIECE, (this.#api.connection.info?.max_payload ?? 1 << 20) - HEADERS_SIZE);
+  }
+
   /** The place of the older of the two snapshots there are. */
   async #placeFor({ digest }: SnapshotIndex): Promise<number> {
     const [first, second] = await Promise.all([0, 1].map((place) => this.#index(place)));
@@ -93,7 +109,7 @@ export class NatsStore implements Store {
   }
 
   async #putPieces(place: string, digest: Digest, bytes: Uint8Array): Promise<boolean> {
-    const room = Math.min(PIECE, (this.#api.connection.info?.max_payload ?? 1 << 20) - HEADERS_SIZE);
+    const room = this.#room;
     const count = Math.max(1, Math.ceil(bytes.length / room));
     let fits = true;
     await inTurn(count, async (i) => {

@@ -1,10 +1,10 @@
-import { crc32 } from 'node:zlib';
 import type { Subscription } from '@nats-io/transport-node';
 import type { LogEntry, LogEvent } from '../log/log.ts';
 import { LogUnavailable } from '../log/log.ts';
 import type { Api } from './api.ts';
 import { connectionError, deniedError } from './failure.ts';
 import type { JobNames } from './names.ts';
+import { common, type Prints } from './prints.ts';
 import { entryOf, type Reader } from './reader.ts';
 
 /** Entries of a batch while catching up, and its bytes. */
@@ -23,43 +23,6 @@ const IDLE_GAPS = 3;
 const EXPECTED = 200;
 const RETRY = 250;
 
-/** What was delivered, as one number per entry: enough to see that the log holds something else by now. */
-export class Prints {
-  /** Of the first entry in `values`. */
-  from: number;
-  readonly values: number[];
-
-  constructor(from: number, values: number[] = []) {
-    this.from = from;
-    this.values = values;
-  }
-
-  /** The last sequence that was delivered. */
-  get last(): number {
-    return this.from + this.values.length - 1;
-  }
-
-  add(entry: LogEntry): void {
-    this.values.push(crc32(entry.data));
-  }
-
-  fits({ seq, data }: LogEntry): boolean {
-    return this.values[seq - this.from] === crc32(data);
-  }
-
-  cut(last: number): void {
-    this.values.length = Math.max(0, last + 1 - this.from);
-    this.from = Math.min(this.from, last + 1);
-  }
-
-  /** What is known for somebody who goes on at `next`. */
-  before(next: number): Prints {
-    return this.from < next && next <= this.last + 1
-      ? new Prints(this.from, this.values.slice(0, next - this.from))
-      : new Prints(next);
-  }
-}
-
 /**
  * One reader's way along the log. Live entries are what the server republishes; whatever may be missing (at first, after
  * a gap, a lost connection, a silence) is read from the log itself, from the last known entry on, which by the way shows
@@ -67,6 +30,7 @@ export class Prints {
  */
 export class Tail {
   readonly prints: Prints;
+  #ahead: readonly LogEntry[];
   readonly #api: Api;
   readonly #names: JobNames;
   readonly #reader: Reader;
@@ -86,8 +50,12 @@ export class Tail {
   #failure: unknown = null;
   #wake = () => {};
 
-  /** @param prints of what the reader has, up to the entry before `from` */
-  constructor(api: Api, names: JobNames, reader: Reader, prints: Prints) {
+  /**
+   * @param prints of what the reader has, up to the entry before `from`
+   * @param ahead what may be the entries that follow; where the log does not hold them, that is told like a lost tail
+   */
+  constructor(api: Api, names: JobNames, reader: Reader, prints: Prints, ahead: readonly LogEntry[] = []) {
+    this.#ahead = ahead;
     this.#api = api;
     this.#names = names;
     this.#reader = reader;
@@ -133,6 +101,9 @@ export class Tail {
     try {
       this.#deliveredAt = performance.now();
       this.#rest();
+      for (const entry of this.#ahead)
+        if (!this.#ended && entry.seq === this.next) yield this.#deliver(entry);
+      this.#ahead = [];
       while (!this.#ended) {
         if (this.#failure !== null) throw this.#failure;
         if (connection.isClosed()) throw await this.#closed();
@@ -226,7 +197,7 @@ export class Tail {
         if (this.#doubt) continue;
         const first = entries[0];
         if (known && !(first?.seq === next - 1 && this.prints.fits(first))) {
-          const last = await this.#common();
+          const last = await common(this.#reader, this.prints);
           if (last !== null) {
             this.prints.cut(last);
             this.#expected = 0;
@@ -258,32 +229,6 @@ export class Tail {
   /** Whether the log is known to hold more than was delivered. */
   #isDue(): boolean {
     return this.#expected >= this.next || (this.#waiting[0]?.seq ?? 0) > this.next;
-  }
-
-  /**
-   * The last sequence up to which the log holds what was delivered, by the server that leads; null where that is all of
-   * it: another server had fallen behind. Said only when it is found twice, since a new leader may still catch up.
-   */
-  async #common(): Promise<number | null> {
-    const first = await this.#shared();
-    if (first >= this.prints.last) return null;
-    await new Promise((resolve) => setTimeout(resolve, RETRY));
-    const again = await this.#shared();
-    return again >= this.prints.last ? null : again;
-  }
-
-  async #shared(): Promise<number> {
-    const { from, last } = this.prints;
-    const end = (await this.#reader.last())?.seq ?? 0;
-    let [low, high] = [Math.min(from - 1, end), Math.min(last, end) + 1];
-    // Entries up to `low` are shared, the one at `high` is not.
-    while (low < high - 1) {
-      const middle = (low + high) >> 1;
-      const entry = await this.#reader.at(middle);
-      if (entry !== null && this.prints.fits(entry)) low = middle;
-      else high = middle;
-    }
-    return low;
   }
 
   /** All is well: the next look at the log is far. */

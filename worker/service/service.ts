@@ -1,14 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { Logger } from 'pino';
 import { NatsBus } from '../bus/nats.ts';
 import type { EngineFacts } from '../engine/engine.ts';
-import { modelOf, prepareApart } from '../engine/prepare.ts';
-import { ThreadedEngine } from '../engine/threaded.ts';
+import type { ThreadedEngine } from '../engine/threaded.ts';
 import { OnebyteError } from '../errors.ts';
+import { emptyLedger, type Ledger } from '../journal/ledger.ts';
 import type { GenesisRecord } from '../journal/record.ts';
-import { LogUnavailable } from '../log/log.ts';
 import { NatsLog } from '../log/nats.ts';
 import { MemberMetrics } from '../metrics/member.ts';
 import { watchProcess } from '../metrics/process.ts';
@@ -17,19 +15,17 @@ import type { ApiOptions } from '../nats/api.ts';
 import { openNats } from '../nats/connect.ts';
 import { connectionError } from '../nats/failure.ts';
 import { Link, type SocketBytes } from '../nats/link.ts';
-import { inboxPrefix, type JobNames, jobNames, memberId, token } from '../nats/names.ts';
-import { NatsStore } from '../nats/store.ts';
+import { inboxPrefix, type JobNames, jobNames, memberId } from '../nats/names.ts';
 import { waitForStream } from '../nats/stream.ts';
-import type { Checkpoints } from '../round/checkpoint.ts';
 import { MemberDriver, type MemberPorts, type Outcome } from '../round/driver.ts';
-import { FolderStore } from '../store/folder.ts';
 import type { Store } from '../store/store.ts';
-import { type Beginning, findGenesis } from './genesis.ts';
 import { alive, ready, startedUp, type Vitals } from './health.ts';
 import { HealthServer } from './http.ts';
-import { type Assignment, checkJob, readAssignment } from './job.ts';
-import { fetchArtifacts, keeper, land, publishArtifacts } from './join.ts';
+import { type Assignment, readAssignment } from './job.ts';
+import { keeper } from './join.ts';
 import { narrator } from './narrator.ts';
+import { landOn, type Opening, openEngine, openStore, patiently } from './opening.ts';
+import { Packer, unpack } from './packs.ts';
 import type { ServiceSettings } from './settings.ts';
 import { WatchedEngine } from './watched-engine.ts';
 
@@ -46,7 +42,6 @@ export type ServiceOutcome = Outcome | { readonly type: 'stopped' };
 
 /** Milliseconds. */
 const now = () => performance.now();
-const PAUSE = 500;
 
 /** One worker of a run on NATS, from its start to its end. */
 export class WorkerService {
@@ -147,18 +142,22 @@ export class WorkerService {
     this.#phase(`waiting for the stream ${names.stream}`);
     await waitForStream(connection, names, this.#stop.signal, api);
     const log = new NatsLog(connection, names, api);
-    const { store: shared } = this.#settings;
-    const store =
-      shared === undefined
-        ? await this.#patiently(() => NatsStore.find(connection, names, api))
-        : new FolderStore(shared, token(names.uid));
-    if (store === null) this.#logger.warn('there is no store for snapshots: newcomers follow the whole log');
-    const { genesis, engine } = await this.#open(log, assignment, store);
+    const opening: Opening = {
+      settings: this.#settings,
+      assignment,
+      names,
+      log,
+      logger: this.#logger,
+      signal: this.#stop.signal,
+      phase: (text) => this.#phase(text),
+    };
+    const store = await openStore(opening, connection, api);
+    const { genesis, engine } = await openEngine(opening, store);
     this.#onOpened(engine.facts);
-    const landing = { log, genesis, folder: this.#snapshots(names.uid), logger: this.#logger };
-    this.#phase('looking for a snapshot');
-    const landed = store === null ? null : await this.#patiently(() => land({ ...landing, store }, engine));
+    const landed = store === null ? null : await landOn(opening, store, genesis, engine);
     this.metrics.set('onebyte_snapshot_bytes', landed?.file.bytes ?? 0);
+    if (store !== null && landed !== null)
+      log.offer(await patiently(opening, () => unpack(store, landed.start)));
     const id = memberId(worker, randomBytes(4));
     const bus = new NatsBus(connection, names, id, (error) => this.#driver?.abort(error));
     await bus.ready();
@@ -168,7 +167,7 @@ export class WorkerService {
       bus,
       engine: this.#watched(engine),
       ...(landed === null ? {} : { start: landed.start }),
-      ...(store === null ? {} : { checkpoints: this.#checkpoints(store) }),
+      ...(store === null ? {} : this.#keeping(store, landed?.start.ledger ?? emptyLedger())),
     });
     connection.closed().then((reason) => {
       const { servers } = Link.of(connection).options;
@@ -178,69 +177,15 @@ export class WorkerService {
     return driver.done;
   }
 
-  /** Model, genesis and engine. */
-  async #open(
-    log: NatsLog,
-    assignment: Assignment,
-    store: Store | null,
-  ): Promise<{ genesis: GenesisRecord; engine: ThreadedEngine }> {
-    const { worker, threads, artifacts, cacheBytes } = this.#settings;
-    const { uid, text, jobFolder, dataFolder, data } = assignment;
-    const note = (line: string) => this.#logger.info(line);
-    const modelFor = (job: string) => modelOf(job, { folder: jobFolder, log: note });
-    const make: Beginning['make'] =
-      text === null
-        ? null
-        : async () => {
-            this.#phase('preparing a new run');
-            const preparation = { jobText: text, uid, folder: jobFolder, artifacts, threads, log: note };
-            const made = (await prepareApart(await modelFor(text), preparation)).genesis;
-            const refused = store === null ? [] : await publishArtifacts(made, artifacts, store);
-            if (refused.length > 0)
-              this.#logger.warn({ artifacts: refused }, 'the store has no room for these');
-            return made;
-          };
-    this.#phase('looking for the beginning of the run');
-    const genesis = await findGenesis({ log, uid, make, signal: this.#stop.signal });
-    checkJob(assignment, genesis);
-    this.#phase('fetching the model');
-    const modelDir = await modelFor(genesis.job);
-    if (store !== null) await this.#patiently(() => fetchArtifacts(genesis, [artifacts], store));
-    this.#phase('opening the engine');
-    const engine = await ThreadedEngine.open({
-      genesis,
-      member: worker,
-      modelDir,
-      artifacts: [artifacts],
-      data,
-      folder: dataFolder,
-      threads,
-      memoryBudgetBytes: cacheBytes,
-      snapshots: this.#snapshots(uid),
-    });
-    return { genesis, engine };
-  }
-
-  #checkpoints(store: Store): Checkpoints {
-    return keeper(store, this.#logger, () => this.metrics.add('onebyte_checkpoints_total'));
-  }
-
-  /** Again and again while nobody answers. */
-  async #patiently<T>(call: () => Promise<T>): Promise<T> {
-    for (;;) {
-      this.#stop.signal.throwIfAborted();
-      try {
-        return await call();
-      } catch (error) {
-        if (!(error instanceof LogUnavailable)) throw error;
-        this.#logger.warn(error.message);
-        await new Promise((resolve) => setTimeout(resolve, PAUSE));
-      }
-    }
-  }
-
-  #snapshots(uid: string): string {
-    return join(this.#settings.snapshots, token(uid), token(this.#settings.worker));
+  /** What the member keeps for newcomers. */
+  #keeping(store: Store, start: Ledger): Pick<MemberPorts, 'checkpoints' | 'onStep'> {
+    const packer = new Packer(store, start, (error) =>
+      this.#logger.warn(`no pack was kept: ${String(error)}`),
+    );
+    return {
+      checkpoints: keeper(store, this.#logger, () => this.metrics.add('onebyte_checkpoints_total')),
+      onStep: (event, _effects, state) => packer.step(event, state),
+    };
   }
 
   #watched(engine: ThreadedEngine): WatchedEngine {
@@ -264,6 +209,7 @@ export class WorkerService {
       {
         ...ports,
         onStep: (event, effects, state) => {
+          ports.onStep?.(event, effects, state);
           counts.step(event, effects, state);
           narrate(event, effects, state);
         },

@@ -45,6 +45,16 @@ export class FolderStore implements Store {
   async getArtifact(digest: Digest): Promise<Uint8Array | null> {
     return matching(await readBytes(join(this.#folder, 'artifacts', digest)), digest);
   }
+
+  async putPack(level: number, bytes: Uint8Array): Promise<boolean> {
+    await put(join(this.#folder, 'packs'), `${level}`, bytes);
+    return true;
+  }
+
+  async packs(levels: number): Promise<Uint8Array[]> {
+    const paths = Array.from({ length: levels }, (_, level) => join(this.#folder, 'packs', `${level}`));
+    return (await Promise.all(paths.map(readBytes))).filter((bytes) => bytes !== null);
+  }
 }
 
 /** Whole or not at all. */

@@ -22,6 +22,10 @@ export interface Store {
   /** @returns whether it fitted */
   putArtifact(digest: Digest, bytes: Uint8Array): Promise<boolean>;
   getArtifact(digest: Digest): Promise<Uint8Array | null>;
+  /** A part of the log, packed, in the place of the last one of that level. @returns whether it fitted */
+  putPack(level: number, bytes: Uint8Array): Promise<boolean>;
+  /** Of the first `levels` levels, those that there are. */
+  packs(levels: number): Promise<Uint8Array[]>;
 }
 
 export function sha256(bytes: Uint8Array): Digest {
