@@ -100,7 +100,7 @@ describe('joining a run that is under way', { skip }, () => {
     ['full weights with momentum', { scope: { type: 'full' }, method: { rule: { momentum: 0.9 } } }],
   ] as const)
     it(`begins at a snapshot and ends with the digest of all: ${what}`, async () => {
-      const { job, first, newest } = await underWay(40, { ...changes, rounds: 240 });
+      const { job, first, newest } = await underWay(40, { ...changes, rounds: 128 });
       const second = start(job, 1);
       const began = await second.said(/began from a snapshot/);
       assert.deepEqual([began.round, began.bytes, began.fetched], [newest.round, newest.bytes, true]);

@@ -42,12 +42,16 @@ export async function findGenesis({ log, uid, make, signal }: Beginning): Promis
 /** The first genesis record of a log; entries before it are noise. */
 export async function genesisIn(log: Log): Promise<{ genesis: GenesisRecord | null; last: number }> {
   let last = 0;
-  for await (const entry of log.read(1)) {
-    last = entry.seq;
-    const followed = follow(emptyLedger(), entry);
-    if (!('ignored' in followed)) return { genesis: followed.ledger.genesis, last };
+  // It is the first entry nearly always: what follows is not to be fetched for nothing.
+  for (let count = 1; ; count *= 16) {
+    const before = last;
+    for await (const entry of log.read(last + 1, last + count)) {
+      last = entry.seq;
+      const followed = follow(emptyLedger(), entry);
+      if (!('ignored' in followed)) return { genesis: followed.ledger.genesis, last };
+    }
+    if (last < before + count) return { genesis: null, last };
   }
-  return { genesis: null, last };
 }
 
 function belonging(genesis: GenesisRecord, uid: string): GenesisRecord {
