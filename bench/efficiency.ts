@@ -101,9 +101,9 @@ interface Outcome {
 
 async function trial(arm: Arm, sides: 1 | 2, seed: number, step: number): Promise<Outcome> {
   let [start, examples, seconds] = [Number.NaN, 0, 0];
-  const end = await runSolo(
+  const { after } = await runSolo(
     job(arm, sides, seed, step),
-    [{ uri: 'data/movies-64.jsonl' }],
+    { train: [{ uri: 'data/movies-64.jsonl' }] },
     FOLDER,
     (round) => {
       if (round.round < HEAD_ROUNDS) return;
@@ -113,7 +113,7 @@ async function trial(arm: Arm, sides: 1 | 2, seed: number, step: number): Promis
       examples += round.exampleForwards;
     },
   );
-  return { gain: start - end, examples, seconds };
+  return { gain: start - after.train!.loss, examples, seconds };
 }
 
 const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;

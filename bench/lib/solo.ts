@@ -7,7 +7,7 @@ import { modelOf, prepare } from '../../worker/engine/prepare.ts';
 import { canonicalJson } from '../../worker/journal/canonical.ts';
 import { encodeBody } from '../../worker/journal/codec.ts';
 import type { JobSpec, SourceSpec } from '../../worker/journal/job.ts';
-import { advance, currentStage, effective, emptyLedger } from '../../worker/journal/ledger.ts';
+import { advance, currentStage, effective, emptyLedger, type Split } from '../../worker/journal/ledger.ts';
 import type { JournalRecord, RoundRecord } from '../../worker/journal/record.ts';
 
 export interface SoloRound {
@@ -21,17 +21,30 @@ export interface SoloRound {
 
 const WHOLE = { index: 0, of: 1, cap: Number.POSITIVE_INFINITY };
 
+/** Loss and accuracy over all rows of one split. */
+export interface Measured {
+  readonly loss: number;
+  readonly accuracy: number;
+  readonly count: number;
+}
+
+export interface SoloEnd {
+  readonly before: Readonly<Partial<Record<Split, Measured>>>;
+  readonly after: Readonly<Partial<Record<Split, Measured>>>;
+}
+
 /**
  * Runs all rounds of a job with the most probes in each.
  * @param folder where relative sources begin
- * @returns the training loss at the end, over all rows
+ * @param measured splits that are measured before the first and after the last round
  */
 export async function runSolo(
   job: JobSpec,
-  train: readonly SourceSpec[],
+  data: Partial<Readonly<Record<Split, readonly SourceSpec[]>>>,
   folder: string,
   onRound: (round: SoloRound) => void,
-): Promise<number> {
+  measured: readonly Split[] = ['train'],
+): Promise<SoloEnd> {
   const artifacts = mkdtempSync(join(tmpdir(), 'onebyte-solo-'));
   const threads = availableParallelism();
   const jobText = canonicalJson({ name: 'solo', spec: job });
@@ -44,7 +57,7 @@ export async function runSolo(
       member: 'solo',
       modelDir,
       artifacts: [artifacts],
-      data: { train, validation: [], test: [] },
+      data: { train: [], validation: [], test: [], ...data },
       folder,
       threads,
       memoryBudgetBytes: 2 ** 30,
@@ -72,6 +85,17 @@ export async function runSolo(
     commit(
       round({ joins: [{ id: '0'.repeat(16), name: 'solo', group: '', examples: engine.facts.rows.train }] }),
     );
+    const measure = async () => {
+      const splits = ledger.round === 0 ? measured.filter((split) => split !== 'train') : measured;
+      const sums = await engine.evaluate({ round: ledger.round, splits, shard: WHOLE });
+      return Object.fromEntries(
+        sums.map(({ split, lossSum, correct, count }) => [
+          split,
+          { loss: lossSum / count, accuracy: correct / count, count },
+        ]),
+      );
+    };
+    const first = await measure();
     while (ledger.complete === null) {
       const { estimator } = effective(job, currentStage(ledger).stage);
       const before = ledger.totals.exampleForwards;
@@ -91,9 +115,9 @@ export async function runSolo(
         seconds: secondsSince(started),
       });
     }
-    const [sums] = await engine.evaluate({ round: ledger.round, splits: ['train'], shard: WHOLE });
+    const last = await measure();
     await engine.close();
-    return sums!.lossSum / sums!.count;
+    return { before: first, after: last };
   } finally {
     rmSync(artifacts, { recursive: true });
   }

@@ -64,7 +64,8 @@ export function readLlamaConfig(config: Fields): LlamaConfig {
   if (typeof config.head_dim !== 'number' && hidden % heads !== 0)
     invalid('hidden_size', `${hidden} is no multiple of num_attention_heads ${heads}`);
   const headWidth = natural(config, 'head_dim', hidden / heads);
-  if (headWidth % 2 !== 0) invalid('head_dim', `${headWidth} is odd, and positions turn pairs of numbers`);
+  if (headWidth % 16 !== 0)
+    invalid('head_dim', `is ${headWidth}; the runtime's attention takes multiples of 16`);
   const bias = config.attention_bias === true;
   return {
     hidden,

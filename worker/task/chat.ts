@@ -69,9 +69,6 @@ function renderer(tokenizer: TextTokenizer) {
         add_generation_prompt: ask,
         bos_token: tokenizer.openingText,
         eos_token: tokenizer.endText,
-        raise_exception: (text: string) => {
-          throw new Error(text);
-        },
       });
     } catch (cause) {
       throw invalid(place, `the template refuses it: ${(cause as Error).message}`, cause);
