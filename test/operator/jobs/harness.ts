@@ -45,6 +45,7 @@ export interface StartOptions {
   readonly mayWrite?: WriteGuard;
   readonly kubeconfig?: string;
   readonly logLevel?: string;
+  readonly onServing?: (port: number) => void;
 }
 
 export async function startOperator(
@@ -74,6 +75,7 @@ export async function startOperator(
     version: 'test',
     signal: ender.signal,
     onLeading: () => leads.resolve(),
+    ...(options.onServing && { onServing: options.onServing }),
     ...(options.mayWrite && { mayWrite: options.mayWrite }),
   });
   const ended = life.then(
