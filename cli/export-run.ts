@@ -13,16 +13,19 @@ import { type Log, LogUnavailable } from '../worker/log/log.ts';
 import { NatsLog } from '../worker/log/nats.ts';
 import type { ApiOptions } from '../worker/nats/api.ts';
 import { openNats } from '../worker/nats/connect.ts';
-import { inboxPrefix, jobNames } from '../worker/nats/names.ts';
+import { inboxPrefix, jobNames, token } from '../worker/nats/names.ts';
+import { NatsStore } from '../worker/nats/store.ts';
 import { waitForStream } from '../worker/nats/stream.ts';
 import { fatalOf, writeTermination } from '../worker/service/fatal.ts';
 import { checkJob, readAssignment, readJob } from '../worker/service/job.ts';
+import { fetchArtifacts } from '../worker/service/join.ts';
 import {
   DEFAULT_TERMINATION_LOG,
   SERVICE_VARIABLES,
   type ServiceSettings,
   serviceSettings,
 } from '../worker/service/settings.ts';
+import { FolderStore } from '../worker/store/folder.ts';
 import { modelFiles, sound } from './export.ts';
 import { openOutput } from './export-output.ts';
 import { JOURNAL_NAME } from './journal-file.ts';
@@ -80,6 +83,11 @@ async function exportEnded(env: Environment, logger: Logger, signal: AbortSignal
     logger.info('fetching the model');
     const note = (line: string) => logger.info(line);
     const model = await modelOf(genesis.job, { folder: jobFolder, log: note });
+    const store =
+      settings.store === undefined
+        ? await NatsStore.find(connection, names, api)
+        : new FolderStore(settings.store, token(names.uid));
+    if (store !== null) await fetchArtifacts(genesis, [settings.artifacts], store);
     logger.info('rebuilding the model from the journal');
     const replayed = await sound(journal, { model, log: note });
     for (const format of formats) {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -26,11 +26,15 @@ describe('onebyte export-run', { skip }, () => {
     await lab?.remove();
   });
 
+  const calibration = { name: 'public', uri: 'data/calibration.jsonl' };
+  const scope = { type: 'subspace', rank: 2, basis: { type: 'activation', rows: 16, calibration } };
   const out = (name: string) => lab.path(name);
   const uri = (name: string) => `file://${out(name)}`;
 
   it('waits for the end of the run, then writes journal and model, from which anybody gets the digest of the workers', async () => {
-    await lab.job({ output: { uri: uri('out'), formats: ['safetensors', 'peft'] } });
+    // A basis that only who began the run could make, of text that nobody else has.
+    await copyFile(lab.path('data/0-train.jsonl'), lab.path('data/calibration.jsonl'));
+    await lab.job({ scope, output: { uri: uri('out'), formats: ['safetensors', 'onnx'] } });
     const exporter = lab.exporter(system, job.names.uid);
     await exporter.said(/copying the journal/);
     assert.deepEqual(await readdir(out('out')).catch(() => []), []);
@@ -40,13 +44,9 @@ describe('onebyte export-run', { skip }, () => {
     const digest = (await exporter.said(/the export is complete/)).digest;
     assert.equal(digest, workers[0]!.lines.find(({ msg }) => /has ended/.test(msg))!.digest);
     const names = (await readdir(out('out'))).sort();
-    assert.deepEqual(names, ['journal.onebyte', 'peft', 'safetensors']);
-    assert.deepEqual((await readdir(join(out('out'), 'peft'))).sort(), [
-      'adapter_config.json',
-      'adapter_model.safetensors',
-      'classifier.safetensors',
-      'onebyte.json',
-    ]);
+    assert.deepEqual(names, ['artifacts', 'journal.onebyte', 'onnx', 'safetensors']);
+    assert.equal((await readdir(join(out('out'), 'artifacts'))).length, 1);
+    assert.ok((await readdir(join(out('out'), 'onnx'))).includes('model.onnx'));
     const replayed = await replay(join(out('out'), 'journal.onebyte'), { model: lab.path('model') });
     assert.deepEqual([replayed.mismatch, replayed.digest], [null, digest]);
   });
@@ -60,7 +60,7 @@ describe('onebyte export-run', { skip }, () => {
 
   it('a place that it may not write to is named in its last words, with exit code 2', async () => {
     await writeFile(out('taken'), 'a file');
-    await lab.job({ output: { uri: uri('taken') } });
+    await lab.job({ scope, output: { uri: uri('taken') } });
     const exporter = lab.exporter(system, job.names.uid);
     assert.equal((await exporter.ended).code, 2);
     assert.match(await lab.lastWords('lab-export'), /^FILE_UNWRITABLE: .*taken/);
@@ -76,7 +76,7 @@ describe('onebyte export-run', { skip }, () => {
       response.end();
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    await lab.job({ output: { uri: 's3://models/lab' } });
+    await lab.job({ scope, output: { uri: 's3://models/lab' } });
     const { port } = server.address() as AddressInfo;
     const exporter = lab.exporter(system, job.names.uid, {
       AWS_ACCESS_KEY_ID: 'id',
