@@ -185,6 +185,7 @@ export async function operate(options: OperatorOptions): Promise<void> {
     registry,
   });
   const served = await health.listen(settings.port, settings.host);
+  options.onServing?.(served);
   logger.info(
     { port: served, namespaces: settings.scope.namespaces ?? 'all' },
     'health and metrics are served',

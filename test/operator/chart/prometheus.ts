@@ -86,7 +86,7 @@ export class Prometheus {
     const { groups } = await this.#get<{ groups: { rules: Rule[] }[] }>('/api/v1/rules', {});
     const rules = groups.flatMap((group) => group.rules);
     return {
-      names: rules.filter(({ state }) => state !== 'inactive').map(({ name }) => name),
+      names: rules.filter(({ state }) => state === 'pending' || state === 'firing').map(({ name }) => name),
       broken: rules.filter(({ health }) => health === 'err').map(({ name }) => name),
     };
   }
