@@ -74,13 +74,6 @@ export const ROWS: readonly Row[] = [
         queries: [[`sum by (state) (onebyte_job_workers{${JOB}})`, '{{state}}']],
       },
       {
-        title: 'Participants',
-        about: 'When each worker was a member.',
-        type: 'state-timeline',
-        width: 24,
-        queries: [[`onebyte_joined{${JOB}}`, '{{pod}}']],
-      },
-      {
         title: 'Bytes on the wire',
         about: 'What sockets carry, against the payload in it.',
         unit: 'Bps',
@@ -91,6 +84,18 @@ export const ROWS: readonly Row[] = [
             'payload {{direction}}',
           ],
         ],
+      },
+      {
+        title: 'Forward passes a second',
+        about: 'Of one batch each, of all workers together.',
+        queries: [[`rate(onebyte_job_forwards{${JOB}}[${RATE}])`, 'forward passes']],
+      },
+      {
+        title: 'Participants',
+        about: 'When each worker was a member.',
+        type: 'state-timeline',
+        width: 24,
+        queries: [[`onebyte_joined{${JOB}}`, '{{pod}}']],
       },
     ],
   },
