@@ -25,6 +25,8 @@ export interface Model {
   readonly generates: boolean;
   /** Whether it predicts hidden tokens (an encoder with the head of its pre-training). */
   readonly fillsGaps: boolean;
+  /** Its graph starts at the ids or at pooled features, and at no layer between. */
+  readonly uncut?: boolean;
   readonly weights: Weights;
   /** Every weight matrix of the layers, in a fixed order: by layer, then query, key, value, output, gate, up, down. */
   readonly matrices: readonly Matrix[];

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { OnebyteError } from '../errors.ts';
 import { bertModel } from './bert-model.ts';
 import { readBertConfig } from './config.ts';
@@ -9,6 +10,7 @@ import { loadPacked } from './gguf/packed-file.ts';
 import { openGguf } from './gguf/source.ts';
 import { LLAMA_TYPES, readLlamaConfig } from './llama-config.ts';
 import { llamaModel } from './llama-model.ts';
+import { openOnnx } from './onnx-file/model.ts';
 import { isPacked } from './packed.ts';
 import { openSafetensors } from './safetensors-source.ts';
 import { loadWeights, mapWeights, type StoredTensor } from './source.ts';
@@ -115,6 +117,25 @@ async function openFile(path: string): Promise<ModelFolder> {
   return { dir: path, model, tokenizer, config, digests: { weights: digest, tokenizer: digest } };
 }
 
+/** The tokenizer lies beside the file, or above it, as in repositories that keep their ONNX files in a folder. */
+async function openOnnxFile(path: string, output: string | undefined): Promise<ModelFolder> {
+  const { model, digest } = await openOnnx(path, output);
+  const beside = dirname(path);
+  const dir = existsSync(join(beside, 'tokenizer.json')) ? beside : dirname(beside);
+  const tokenizerJson = await read(dir, 'tokenizer.json');
+  const tokenizer = openTokenizer(parse('tokenizer.json', tokenizerJson), await tokenizerConfig(dir));
+  checkVocabulary(tokenizer, model, 'tokenizer.json');
+  const bytes = await read(dir, 'config.json').catch(() => undefined);
+  const config = bytes === undefined ? {} : parse('config.json', bytes);
+  return {
+    dir: path,
+    model,
+    tokenizer,
+    config,
+    digests: { weights: digest, tokenizer: sha256(tokenizerJson) },
+  };
+}
+
 /** tokenizer_config.json, with the chat template that newer folders keep in a file of its own. */
 async function tokenizerConfig(dir: string): Promise<Record<string, unknown>> {
   const file = 'tokenizer_config.json';
@@ -126,12 +147,15 @@ async function tokenizerConfig(dir: string): Promise<Record<string, unknown>> {
 
 /**
  * Opens a Hugging Face model folder: config.json, model.safetensors, tokenizer.json (and tokenizer_config.json where
- * there is one); or a file that ends in `.gguf`. The weights are read once.
+ * there is one); or a file that ends in `.gguf`; or one in `.onnx` with a tokenizer.json beside or above it. The weights
+ * are read once.
+ * @param output which output of an ONNX file to learn from, if it has to be said
  * @throws {OnebyteError} MODEL_FILE_MISSING, MODEL_FILE_INVALID, MODEL_FAMILY_UNKNOWN, MODEL_CONFIG_INVALID,
  *   MODEL_TENSOR_MISSING, MODEL_TYPE_UNSUPPORTED
  */
-export async function openModelFolder(dir: string): Promise<ModelFolder> {
+export async function openModelFolder(dir: string, output?: string): Promise<ModelFolder> {
   if (/[.]gguf$/i.test(dir)) return openFile(dir);
+  if (/[.]onnx$/i.test(dir)) return openOnnxFile(dir, output);
   const config = parse('config.json', await read(dir, 'config.json'));
   const open = familyOf(config);
   const tokenizerJson = await read(dir, 'tokenizer.json');

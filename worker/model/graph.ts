@@ -20,6 +20,8 @@ export interface BuiltGraph {
   readonly external: readonly { readonly path: string; readonly data: Uint8Array }[];
   /** Folder of the files that frozen weights stay in, mapped by the runtime; absent: all are in memory. */
   readonly folder?: string;
+  /** Those weights are to stay there: neither packed nor widened for the session, which would copy them. */
+  readonly lean?: boolean;
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
   /** Names of the weights that are frozen in the session. */

@@ -28,7 +28,7 @@ import type { TensorView } from './tensor.ts';
 
 /** ONNX IR version and operator set that onnxruntime 1.30 and older tools both read. */
 const IR_VERSION = 8n;
-const OPSET = 18n;
+const OPSET = 18;
 /** Domain of ONNX Runtime's own (contrib) operators. */
 const CONTRIB = 'com.microsoft';
 
@@ -37,6 +37,26 @@ const ELEMENT: Record<Port['dtype'], TensorProto_DataType> = {
   int32: TensorProto_DataType.INT32,
   int64: TensorProto_DataType.INT64,
 };
+
+/** The operator set from which on an operator's axes are an input. */
+const AXES_AS_INPUT: Readonly<Record<string, number>> = {
+  ReduceSum: 13,
+  Unsqueeze: 13,
+  Squeeze: 13,
+  ReduceMax: 18,
+};
+
+/** A graph that others have written, in parts. */
+export interface ForeignGraph {
+  readonly nodes: readonly NodeProto[];
+  readonly initializers: readonly TensorProto[];
+  readonly opset: number;
+  /** Other operators' domains, with their versions. */
+  readonly domains: ReadonlyMap<string, bigint>;
+  /** Folder of the files that initializers refer to. */
+  readonly folder: string | undefined;
+  readonly lean: boolean;
+}
 
 /** What a weight in a file may be made of. */
 export type StoredElement = 'F32' | 'F16' | 'BF16' | 'U8';
@@ -101,8 +121,11 @@ export class OnnxWriter {
   readonly #memory = new Map<string, TensorView>();
   readonly #inputs: Port[] = [];
   readonly #outputs: Port[] = [];
+  readonly #domains = new Map<string, bigint>([[CONTRIB, 1n]]);
   readonly #frozen: string[] = [];
   readonly #embed: boolean;
+  #opset = OPSET;
+  #lean = false;
   #folder: string | undefined;
   #count = 0;
 
@@ -165,11 +188,31 @@ export class OnnxWriter {
   /** A frozen weight, or a part of one, that stays in a file. All files of a graph lie in one folder. */
   stored(name: string, dims: readonly number[], element: StoredElement, place: Place): string {
     if (this.#initializers.has(name)) return name;
-    const folder = dirname(place.path);
-    if ((this.#folder ??= folder) !== folder)
-      throw new OnebyteError('INTERNAL', `weights of one graph lie in ${this.#folder} and in ${folder}`);
+    this.#open(dirname(place.path));
+    this.#lean = true;
     this.#frozen.push(name);
     return this.#refer(name, dims, STORED[element], { ...place, path: basename(place.path) });
+  }
+
+  #open(folder: string): void {
+    if ((this.#folder ??= folder) !== folder)
+      throw new OnebyteError('INTERNAL', `weights of one graph lie in ${this.#folder} and in ${folder}`);
+  }
+
+  /**
+   * Takes in a graph that others have written: its nodes come next, and nodes after them may use its values. What is
+   * written here is then written for its operator set.
+   */
+  include({ nodes, initializers, opset, domains, folder, lean }: ForeignGraph): void {
+    this.#opset = opset;
+    for (const [domain, version] of domains) this.#domains.set(domain, version);
+    this.#nodes.push(...nodes);
+    for (const tensor of initializers) {
+      this.#initializers.set(tensor.name, tensor);
+      this.#frozen.push(tensor.name);
+    }
+    if (folder !== undefined) this.#open(folder);
+    this.#lean ||= lean;
   }
 
   #refer(
@@ -193,15 +236,18 @@ export class OnnxWriter {
   }
 
   /** Appends a node and gives the names of all of its outputs. */
-  nodes(opType: string, inputs: readonly string[], options: NodeOptions = {}): string[] {
-    const { attributes = {}, contrib = false, outputs = 1 } = options;
+  nodes(opType: string, given: readonly string[], options: NodeOptions = {}): string[] {
+    const { contrib = false, outputs = 1 } = options;
+    const { inputs, attributes } = this.#forOpset(opType, given, options);
     const output =
       typeof outputs === 'number'
         ? Array.from({ length: outputs }, () => `${opType}_${this.#count++}`)
         : [...outputs];
+    const sliced = attributes.slice !== undefined && opType === 'Shape';
+    if (sliced) delete attributes.slice;
     const node = create(NodeProtoSchema, {
       name: `${opType}_${this.#nodes.length}`,
-      opType,
+      opType: sliced ? 'Identity' : opType,
       domain: contrib ? CONTRIB : '',
       input: [...inputs],
       output,
@@ -230,6 +276,27 @@ export class OnnxWriter {
     return [...buffers].map(([buffer, path]) => ({ path, data: new Uint8Array(buffer) }));
   }
 
+  /** Before 13 (ReduceMax: 18) axes were an attribute; before 15 Shape gave all dimensions. */
+  #forOpset(
+    opType: string,
+    inputs: readonly string[],
+    { attributes = {}, contrib = false }: NodeOptions,
+  ): { readonly inputs: readonly string[]; readonly attributes: Record<string, Attribute> } {
+    const since = contrib ? undefined : AXES_AS_INPUT[opType];
+    const [x, axes] = inputs;
+    if (since !== undefined && this.#opset < since && axes !== undefined) {
+      const values = axes.slice(2).split('_').map(Number);
+      return { inputs: [x!], attributes: { ...attributes, axes: values } };
+    }
+    const { start = 0, end = Number.MAX_SAFE_INTEGER } = attributes;
+    if (opType !== 'Shape' || this.#opset >= 15 || Object.keys(attributes).length === 0)
+      return { inputs, attributes };
+    const whole = this.node('Shape', [x!]);
+    const bounds = [this.ints(Number(start)), this.ints(Number(end))];
+    // Written as the slice that it is; the caller's node becomes an Identity of it.
+    return { inputs: [this.node('Slice', [whole, ...bounds])], attributes: { slice: 1 } };
+  }
+
   finish(name: string): BuiltGraph {
     const external = this.#placeMemory();
     const graph = create(GraphProtoSchema, {
@@ -243,7 +310,7 @@ export class OnnxWriter {
     const model = create(ModelProtoSchema, {
       irVersion: IR_VERSION,
       producerName: 'onebyte',
-      opsetImport: [opset('', OPSET), opset(CONTRIB, 1n)],
+      opsetImport: [opset('', BigInt(this.#opset)), ...[...this.#domains].map((pair) => opset(...pair))],
       graph,
     });
     return {
@@ -252,7 +319,7 @@ export class OnnxWriter {
       inputs: this.#inputs,
       outputs: this.#outputs,
       initializers: this.#frozen,
-      ...(this.#folder === undefined ? {} : { folder: this.#folder }),
+      ...(this.#folder === undefined ? {} : { folder: this.#folder, lean: this.#lean }),
     };
   }
 

