@@ -74,9 +74,11 @@ async function child(path: string): Promise<void> {
     }),
   );
   if (job.job === undefined) throw new Error(JSON.stringify(job.mistakes));
-  const loss = await runSolo(toJobSpec(job.job), [{ name: 'text', uri: 'text.jsonl' }], folder, () => {});
+  const losses: number[] = [];
+  const train = [{ name: 'text', uri: 'text.jsonl' }];
+  await runSolo(toJobSpec(job.job), { train }, folder, (round) => losses.push(round.loss), []);
   rmSync(folder, { recursive: true });
-  console.log(JSON.stringify({ runtime, load, probe: memory(), loss }));
+  console.log(JSON.stringify({ runtime, load, probe: memory(), loss: losses[0] }));
 }
 
 function measure(what: string, path: string, fileBytes: number): void {

@@ -144,7 +144,9 @@ export function readOnnx(named: string): OnnxFile {
       refuseOnnx(file, 'is no ONNX model', cause);
     }
     const opset = versionOf(model, file);
-    const graph = model.graph!;
+    const { graph } = model;
+    // A field of another wire type than it should have leads the reader astray.
+    if (graph === undefined) refuseOnnx(file, 'is no ONNX model: it has no graph');
     if (graph.sparseInitializer.length > 0) refuseOnnx(file, 'has sparse weights');
     const initializers = new Map<string, Initializer>();
     const external = new Set<string>();
