@@ -1,4 +1,4 @@
-import { BERT_MATRICES, type BertConfig, buildBertGraph } from './bert.ts';
+import { BERT_MATRICES, type BertConfig, buildBertGraph, GAP_HEAD } from './bert.ts';
 import type { Matrix, Model } from './family.ts';
 import { fittingWeights } from './shapes.ts';
 import type { TensorView, Weights } from './tensor.ts';
@@ -50,13 +50,27 @@ export function bertShapes(config: BertConfig): Map<string, readonly number[]> {
   return shapes;
 }
 
+/** Of the head that fills gaps, where the file has one. */
+export function gapShapes({ hidden, vocabulary }: BertConfig): Map<string, readonly number[]> {
+  const at = `${GAP_HEAD}.transform`;
+  return new Map([
+    [`${at}.dense.weight`, [hidden, hidden]],
+    [`${at}.dense.bias`, [hidden]],
+    [`${at}.LayerNorm.weight`, [hidden]],
+    [`${at}.LayerNorm.bias`, [hidden]],
+    [`${GAP_HEAD}.bias`, [vocabulary]],
+  ]);
+}
+
 /**
  * The weights by their plain names, checked against the configuration.
  * @throws {OnebyteError} MODEL_TENSOR_MISSING, MODEL_CONFIG_INVALID
  */
 export function bertWeights(config: BertConfig, stored: ReadonlyMap<string, TensorView>): Weights {
   const weights = new Map([...stored].map(([name, view]) => [name.replace(PREFIX, ''), view]));
-  return fittingWeights(bertShapes(config), weights);
+  const shapes = bertShapes(config);
+  if (weights.has(`${GAP_HEAD}.bias`)) for (const [name, dims] of gapShapes(config)) shapes.set(name, dims);
+  return fittingWeights(shapes, weights);
 }
 
 /** Opens a BERT encoder over the tensors of its weights file. */
@@ -69,7 +83,7 @@ export function bertModel(config: BertConfig, stored: ReadonlyMap<string, Tensor
     vocabulary: config.vocabulary,
     maxTokens: config.positions,
     generates: false,
-    fillsGaps: false,
+    fillsGaps: weights.has(`${GAP_HEAD}.bias`),
     weights,
     matrices: bertMatrices(config),
     graph: (options) => buildBertGraph(config, { weights, hidden: config.hidden, ...options }),

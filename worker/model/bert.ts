@@ -27,6 +27,10 @@ export const BERT_MATRICES = {
   down: 'output.dense',
 } as const;
 
+/** The head of BERT's pre-training, which predicts hidden tokens; it shares the matrix of the embeddings. */
+export const GAP_HEAD = 'cls.predictions';
+const WORDS = 'embeddings.word_embeddings';
+
 /**
  * The graph of BERT (Devlin et al. 2019, post-layer-norm encoder), from any layer to any layer, for ONNX Runtime.
  * Segment ids are 0. Exact: the fused operators compute the erf Gelu, nothing is approximated.
@@ -41,6 +45,7 @@ export function buildBertGraph(config: BertConfig, options: GraphOptions): Built
 class BertWriter implements FamilyParts {
   readonly layers: number;
   readonly hidden: number;
+  readonly tokens: NonNullable<FamilyParts['tokens']>;
   readonly #config: BertConfig;
   readonly #block: BlockWriter;
   readonly #onnx: OnnxWriter;
@@ -48,6 +53,8 @@ class BertWriter implements FamilyParts {
   constructor(config: BertConfig, block: BlockWriter) {
     this.layers = config.layers;
     this.hidden = config.hidden;
+    const bias = `${GAP_HEAD}.bias`;
+    this.tokens = { matrix: WORDS, bias, prepare: (x) => this.#transform(x) };
     this.#config = config;
     this.#block = block;
     this.#onnx = block.onnx;
@@ -95,6 +102,19 @@ class BertWriter implements FamilyParts {
     const wide = block.linear(up, y);
     const active = { name: this.#activate(wide.name, block.weight(`${up}.bias`)), spread: wide.spread };
     return this.#addNorm(`${at}.output`, block.linear(`${at}.${BERT_MATRICES.down}`, active), y);
+  }
+
+  /** Dense, activation, norm: what stands before the matrix of tokens. */
+  #transform(x: Hidden): Hidden {
+    const block = this.#block;
+    const at = `${GAP_HEAD}.transform`;
+    const dense = block.linear(`${at}.dense`, x);
+    const parts = ['LayerNorm.weight', 'LayerNorm.bias'].map((name) => block.weight(`${at}.${name}`));
+    const active = this.#activate(dense.name, block.weight(`${at}.dense.bias`));
+    const name = this.#onnx.node('LayerNormalization', [active, ...parts], {
+      attributes: { axis: -1, epsilon: { float: this.#config.epsilon } },
+    });
+    return { name, spread: dense.spread };
   }
 
   #attention(at: string, x: Hidden): Hidden {
