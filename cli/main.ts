@@ -143,6 +143,18 @@ export function program(): Command {
     });
 
   onebyte
+    .command('credentials')
+    .description('write credentials with which one worker elsewhere takes part in a run (docs/sites.md)')
+    .argument('<uid>', "the job's metadata.uid")
+    .argument('<worker>', 'name of the worker, its ONEBYTE_WORKER')
+    .requiredOption('--account-seed <file>', "seed of the NATS account's key, or of a signing key of it")
+    .option('--account <key>', 'public key of the account, where the seed is a signing key')
+    .action(async (uid: string, worker: string, options: { accountSeed: string; account?: string }) => {
+      const { credentialsFor } = await import('./operator/credentials.ts');
+      out(credentialsFor(uid, worker, options, process.env, Date.now()).trimEnd());
+    });
+
+  onebyte
     .command('operator')
     .description('look after the jobs of a Kubernetes cluster, as the environment says (docs/operator.md)')
     .action(async () => {

@@ -173,13 +173,17 @@ export class Cluster {
   /** Waits until the control plane sees a node as ready, or as not. */
   async nodeIs(node: Node, ready: boolean): Promise<void> {
     const path = '{.status.conditions[?(@.type=="Ready")].status}';
-    await this.#until(`${node.name} is ${ready ? '' : 'not '}ready`, async () => {
+    const isSo = async () => {
       const found = this.kubectl(['get', 'node', node.name, '-o', `jsonpath=${path}`]).catch(() => '');
       const status = await found;
       return status !== '' && (status === 'True') === ready;
-    }).catch(async (error: Error) => {
-      throw new Error(`${error.message}\n${await node.lastWords()}`);
-    });
+    };
+    // kubectl costs more than the wait.
+    await this.#until(`${node.name} is ${ready ? '' : 'not '}ready`, isSo, 300).catch(
+      async (error: Error) => {
+        throw new Error(`${error.message}\n${await node.lastWords()}`);
+      },
+    );
   }
 
   /** Makes etcd forget everything before a revision, as it does in time on a busy cluster. */
@@ -271,7 +275,7 @@ export class Cluster {
     );
   }
 
-  async #until(what: string, isDone: () => Promise<boolean>): Promise<void> {
+  async #until(what: string, isDone: () => Promise<boolean>, pauseMs = 50): Promise<void> {
     const deadline = performance.now() + 120_000;
     while (!(await isDone())) {
       for (const component of ['etcd', 'kube-apiserver'] as const) {
@@ -280,7 +284,7 @@ export class Cluster {
           throw new Error(`${component}: ${end}\n${this.processes.lastWords(component)}`);
       }
       if (performance.now() > deadline) throw new Error(`${what}: not ready after 120 s`);
-      await sleep(50);
+      await sleep(pauseMs);
     }
   }
 }

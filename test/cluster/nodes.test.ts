@@ -6,9 +6,9 @@ import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Cluster, startCluster } from './cluster.ts';
 import { command } from './command.ts';
-import { DNS_IMAGE } from './dns.ts';
 import { nodesMissing } from './machine.ts';
 import { MAX_NODES, networkOf, nodeAddress } from './network.ts';
+import { PAUSE_IMAGE } from './node-files.ts';
 
 const skip = await nodesMissing();
 
@@ -71,14 +71,7 @@ describe('clusters with nodes', { skip }, () => {
         spec: {
           nodeName: node.name,
           tolerations: [{ operator: 'Exists' }],
-          containers: [
-            {
-              name: 'dns',
-              image: DNS_IMAGE,
-              imagePullPolicy: 'Never',
-              args: ['-dns.port', '5300'],
-            },
-          ],
+          containers: [{ name: 'pause', image: PAUSE_IMAGE, imagePullPolicy: 'Never' }],
         },
       };
       await cluster.kubectl(['apply', '-f', '-'], JSON.stringify(pod));

@@ -28,9 +28,23 @@ export interface ProductImage {
 /** The image of the sources as they are now; built at most once for each state of them. */
 export async function productImage(tag: string, repository = 'onebyte.test/onebyte'): Promise<ProductImage> {
   const name = `${repository}:${tag}`;
-  const file = `${name.replaceAll(/[/:]/g, '-')}-${await digestOfSources()}.tar`;
-  const path = await cached(file, (out) => build(name, out));
+  const prefix = `${name.replaceAll(/[/:]/g, '-')}-`;
+  const path = await cached(`${prefix}${await digestOfSources()}.tar`, async (out) => {
+    await build(name, out);
+    await forgetOld(prefix);
+  });
   return { repository, tag, path, bytes: (await stat(path)).size };
+}
+
+/** Archives of earlier sources, but for the latest: another run may be at it. */
+async function forgetOld(prefix: string): Promise<void> {
+  const names = (await readdir(imageCache())).filter(
+    (name) => name.startsWith(prefix) && /\.tar$/.test(name),
+  );
+  const times = await Promise.all(names.map(async (name) => (await stat(join(imageCache(), name))).mtimeMs));
+  const latest = Math.max(...times);
+  for (const [i, name] of names.entries())
+    if (times[i]! < latest) await rm(join(imageCache(), name), { force: true });
 }
 
 async function digestOfSources(): Promise<string> {

@@ -2,13 +2,15 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { columns, condition, type JobView, jobView, workerPods } from './job-view.ts';
-import type { Lab } from './lab.ts';
+import { Lab } from './lab.ts';
 import { replayed } from './replayed.ts';
 import type { RunWatch } from './run-watch.ts';
 import { dataObjects, FEW_ROWS, sentimentJob, stages } from './sentiment.ts';
 
 /** Rounds between two digests in the log: what a fault's end is checked by. */
 const CHECK_ROUNDS = 25;
+/** Milliseconds after which nothing comes any more, on a machine however busy. */
+const LONG = 600_000;
 /** More than there is time for. */
 const ROUNDS = 1_000_000;
 
@@ -18,10 +20,28 @@ interface Test {
   diagnostic(line: string): void;
 }
 
+/** Nodes with such a run; all that the faults are not about stays on the first. */
+export async function startFaultRun(nodes: number): Promise<[Lab, FaultRun]> {
+  const first = { 'kubernetes.io/hostname': 'node1' };
+  const values = {
+    operator: { pollSeconds: 1, nodeSelector: first },
+    'nats-server': { podTemplate: { merge: { spec: { nodeSelector: first } } } },
+  };
+  const lab = await Lab.start({ nodes, values }, (line) => console.log(line));
+  try {
+    return [lab, await FaultRun.start(lab)];
+  } catch (error) {
+    await lab.down();
+    throw error;
+  }
+}
+
 export class FaultRun {
   readonly lab: Lab;
   readonly watch: RunWatch;
   readonly uid: string;
+  /** When the last fault was done. */
+  #instant = 0;
 
   private constructor(lab: Lab, watch: RunWatch, uid: string) {
     this.lab = lab;
@@ -29,15 +49,14 @@ export class FaultRun {
     this.uid = uid;
   }
 
-  static async start(lab: Lab, spec: object = {}): Promise<FaultRun> {
+  static async start(lab: Lab, replicas = 3): Promise<FaultRun> {
     await lab.apply(dataObjects());
     const run = {
       data: FEW_ROWS,
       method: stages(ROUNDS),
       evaluation: { everyRounds: 0 },
       checkpoint: { everyRounds: CHECK_ROUNDS },
-      replicas: 3,
-      ...spec,
+      replicas,
     };
     await lab.apply([sentimentJob({ name: RUN, spec: run })]);
     await lab.until('the job has a stream', async () => {
@@ -45,7 +64,7 @@ export class FaultRun {
     });
     const { uid } = (await jobView(lab, RUN)).metadata;
     const made = new FaultRun(lab, await lab.watch(uid), uid);
-    await made.isWell(3);
+    await made.isWell(replicas);
     await lab.until('the second stage', async () => made.watch.round > 110);
     return made;
   }
@@ -59,8 +78,13 @@ export class FaultRun {
   }
 
   /** Until so many workers train and the status says that all is well. */
-  async isWell(workers: number, limitMs = 180_000): Promise<void> {
-    const text = `${workers}/${workers}`;
+  async isWell(workers: number, limitMs = LONG): Promise<void> {
+    await this.isWellAs(`${workers}/${workers}`, limitMs);
+  }
+
+  /** @param text joined and wanted, as the column WORKERS has it */
+  async isWellAs(text: string, limitMs = LONG): Promise<void> {
+    const workers = Number(text.split('/')[0]);
     await this.lab.until(
       `${text} workers, and a status that says so`,
       async () => {
@@ -79,7 +103,7 @@ export class FaultRun {
   }
 
   /** Until training has gone on for some rounds. */
-  async goesOn(rounds = 5, limitMs = 180_000): Promise<void> {
+  async goesOn(rounds = 5, limitMs = LONG): Promise<void> {
     const target = this.watch.rounds.length + rounds;
     await this.lab.until('training goes on', async () => this.watch.rounds.length >= target, limitMs);
   }
@@ -91,8 +115,9 @@ export class FaultRun {
   async suffers(t: Test, what: string, act: () => Promise<void>): Promise<number> {
     await this.goesOn();
     const instant = performance.now();
+    this.#instant = instant;
     await act();
-    await this.lab.until('a round', async () => this.watch.gap(instant) !== null, 240_000);
+    await this.lab.until('a round', async () => this.watch.gap(instant) !== null, LONG);
     const gap = this.watch.gap(instant)!;
     t.diagnostic(`${what}: ${Math.round(gap)} ms from the last record before to the first after`);
     await this.goesOn();
@@ -104,12 +129,15 @@ export class FaultRun {
     const from = this.watch.seen.length;
     const digests = () =>
       this.watch.seen.slice(from).filter(({ record }) => record?.kind === 'round' && record.digest !== null);
-    await this.lab.until('a digest', async () => digests().length > 0, 240_000);
+    await this.lab.until('a digest', async () => digests().length > 0, LONG);
     const path = join(this.lab.storage, 'faults.onebyte');
     this.watch.writeJournal(path);
     const { compared, rounds } = await replayed(path, this.lab);
     assert.ok(compared > 1);
-    t.diagnostic(`replay: ${rounds} rounds, ${compared} of ${compared} digests met`);
+    const pause = Math.round(this.watch.longestPause(this.#instant));
+    t.diagnostic(
+      `longest time between two records since the fault: ${pause} ms; replay: ${rounds} rounds, ${compared} of ${compared} digests met`,
+    );
   }
 
   async columns(): Promise<Record<string, string>> {

@@ -1,15 +1,14 @@
 /** A cluster with everything installed as a user would: NATS, the chart, volumes, namespaces under the restricted level. */
 import { execFile } from 'node:child_process';
-import { chmod, cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { chmod, cp, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { resolveModel } from '../../worker/data/cache.ts';
 import { type Cluster, startCluster } from '../cluster/cluster.ts';
 import { nodesMissing } from '../cluster/machine.ts';
 import { type ProductImage, productImage } from '../cluster/product-image.ts';
 import { JwtOperator } from '../nats/jwt.ts';
 import { chart, helm } from '../operator/chart/helm.ts';
-import { until } from '../operator/kube/setup.ts';
 import { missing } from '../tools/tool.ts';
 import { NATS_CLAIM, natsArchive, natsValues } from './nats.ts';
 import { RunWatch } from './run-watch.ts';
@@ -42,6 +41,9 @@ export interface LabOptions {
 
 type Log = (line: string) => void;
 
+/** Milliseconds between two looks. */
+const PAUSE = 250;
+
 /** Seconds since `from`, for people. */
 const since = (from: number) => `${((performance.now() - from) / 1000).toFixed(1)} s`;
 
@@ -69,9 +71,11 @@ export class Lab {
     log(`image ${repository}:${tag}: ${mib(image.bytes)} compressed, there after ${since(from)}`);
     from = performance.now();
     const images = [image.path, await natsArchive(bare?.nats)];
-    const storage = await mkdtemp(join(tmpdir(), 'onebyte-e2e-'));
     const cluster = await startCluster({ nodes: options.nodes ?? 2, images });
     log(`cluster of ${cluster.nodes.length} nodes with these images: ready after ${since(from)}`);
+    // Goes with the cluster, even when this process is killed.
+    const storage = join(cluster.folder, 'volumes');
+    await mkdir(storage);
     const lab = new Lab(cluster, image, storage, log);
     try {
       await lab.#volumes();
@@ -88,7 +92,6 @@ export class Lab {
 
   async down(): Promise<void> {
     await this.cluster.down();
-    await rm(this.storage, { recursive: true, force: true });
   }
 
   kubectl(...args: string[]): Promise<string> {
@@ -140,9 +143,12 @@ export class Lab {
 
   /** Follows the run of a job by its log. */
   async watch(uid: string): Promise<RunWatch> {
-    const file = join(this.storage, 'watcher.creds');
-    await writeFile(file, this.nats.credentials('watcher'), { mode: 0o600 });
-    return RunWatch.start(await this.natsUrl(), file, uid);
+    await writeFile(this.watcherCredentials, this.nats.credentials('watcher'), { mode: 0o600 });
+    return RunWatch.start(await this.natsUrl(), this.watcherCredentials, uid);
+  }
+
+  get watcherCredentials(): string {
+    return join(this.storage, 'watcher.creds');
   }
 
   /** A folder on the volume of that name. */
@@ -220,14 +226,19 @@ export class Lab {
     this.#log(`helm install --wait with NATS (the real server, in an image of ours): ${since(from)}`);
   }
 
-  /** Waits until something is so, and says what there is when it does not come. */
-  async until(what: string, isSo: () => Promise<boolean>, limitMs = 120_000): Promise<number> {
-    try {
-      return await until(what, isSo, limitMs);
-    } catch (error) {
-      this.#log(await this.describe());
-      throw error;
+  /** Waits until something is so, and says what there is when it does not come. @returns milliseconds */
+  async until(what: string, isSo: () => boolean | Promise<boolean>, limitMs = 300_000): Promise<number> {
+    const from = performance.now();
+    // Asking costs a process each time: not so often that the answer comes late by that.
+    while (!(await isSo())) {
+      const waited = performance.now() - from;
+      if (waited > limitMs) {
+        this.#log(await this.describe());
+        throw new Error(`not so after ${limitMs} ms: ${what}`);
+      }
+      await sleep(PAUSE);
     }
+    return performance.now() - from;
   }
 }
 

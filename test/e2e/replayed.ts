@@ -1,4 +1,4 @@
-/** `onebyte replay` of this checkout, as a program of its own. */
+/** Commands of this checkout, as programs of their own. */
 import { join } from 'node:path';
 import { command } from '../cluster/command.ts';
 import type { Lab } from './lab.ts';
@@ -22,4 +22,11 @@ export async function replayed(journal: string, lab: Lab): Promise<Replayed> {
   const args = [cache, process.execPath, main, 'replay', journal, '--model', model, '--json'];
   const text = await command('env', args);
   return JSON.parse(text.trim().split('\n').at(-1)!) as Replayed;
+}
+
+/** `onebyte status` of this checkout, from outside of the cluster. */
+export async function runStatus(lab: Lab, uid: string): Promise<{ entries: number; bytes: number }> {
+  const credentials = `ONEBYTE_NATS_CREDENTIALS_FILE=${lab.watcherCredentials}`;
+  const args = [credentials, process.execPath, main, 'status', uid, '--nats', await lab.natsUrl(), '--json'];
+  return JSON.parse(await command('env', args)) as { entries: number; bytes: number };
 }

@@ -71,6 +71,18 @@ export class RunWatch {
     return after === undefined ? null : after.at - (before?.at ?? instant);
   }
 
+  /** Milliseconds: the longest that no round came, from the last one before an instant on. */
+  longestPause(instant: number): number {
+    const times = this.rounds.map(({ at }) => at);
+    const first = Math.max(
+      0,
+      times.findIndex((at) => at > instant),
+    );
+    let longest = 0;
+    for (let i = Math.max(1, first); i < times.length; i++) longest = Math.max(longest, times[i]! - times[i - 1]!);
+    return longest;
+  }
+
   /** Until the run has ended. */
   async ended(): Promise<Ledger> {
     await this.#done;

@@ -1,11 +1,11 @@
 /** The whole product on real nodes: install, apply, scale in the middle of training, export, and check by replay. */
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { columns, condition, eventReasons, jobView, operatorPods, workerPods } from './job-view.ts';
 import { Lab, labMissing, mib, SYSTEM, TEAM } from './lab.ts';
-import { replayed } from './replayed.ts';
+import { replayed, runStatus } from './replayed.ts';
 import { RunWatch } from './run-watch.ts';
 import { dataObjects, FEW_ROWS, sentimentJob, stages } from './sentiment.ts';
 
@@ -92,6 +92,11 @@ describe('the product on real nodes', { skip }, () => {
     run.writeJournal(journal);
     const { digest, rounds, seconds: took } = await replayed(journal, lab);
     assert.equal(digest, status?.result?.digest);
+    const { entries, bytes } = await runStatus(lab, uid);
+    assert.equal(entries, ledger.records);
+    t.diagnostic(
+      `log ${bytes} bytes, journal ${statSync(journal).size}, payload ${ledger.totals.payloadBytes}, in ${ledger.records} records`,
+    );
     t.diagnostic(`${rounds} rounds replayed in ${took.toFixed(1)} s to the digest in the status, ${digest}`);
 
     const exported = lab.volume(join('output', NAME));

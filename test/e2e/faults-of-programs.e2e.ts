@@ -1,0 +1,152 @@
+/** Programs that end, hang or are told wrong things while a run trains; each ends in the right state and status. */
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { JwtOperator } from '../nats/jwt.ts';
+import { type FaultRun, RUN, startFaultRun } from './fault-run.ts';
+import { eventReasons } from './job-view.ts';
+import { type Lab, labMissing, SYSTEM, TEAM } from './lab.ts';
+import { killWith } from './pods.ts';
+
+const skip = await labMissing();
+
+describe('a run whose programs fail', { skip }, () => {
+  let lab: Lab;
+  let run: FaultRun;
+
+  /** One process of each worker. */
+  const worker = (name: string) => ({ ONEBYTE_WORKER: name, ONEBYTE_JOB_UID: run.uid });
+
+  before(async () => {
+    [lab, run] = await startFaultRun(2);
+  });
+  after(async () => {
+    await run?.watch.close();
+    await lab?.down();
+  });
+
+  test('a worker is killed (kill -9): the others go on, and it comes back', async (t) => {
+    await run.suffers(t, 'kill -9 of a worker', async () => {
+      assert.equal(await killWith(worker(`${RUN}-1`)), 1);
+    });
+    await run.isWell(3);
+    await run.isTrue(t);
+  });
+
+  test('all workers are killed at once: the run goes on from its log', async (t) => {
+    await run.suffers(t, 'kill -9 of all workers', async () => {
+      assert.equal(await killWith({ ONEBYTE_JOB_UID: run.uid }), 3);
+    });
+    await run.isWell(3);
+    await run.isTrue(t);
+  });
+
+  test('the operator is killed (kill -9): training does not notice, and the next one knows all', async (t) => {
+    await run.suffers(t, 'kill -9 of the operator', async () => {
+      assert.equal(await killWith({ ONEBYTE_LEADER_ELECTION: 'true', ONEBYTE_NAMESPACE: SYSTEM }), 1);
+    });
+    const { round = 0 } = (await run.job()).status ?? {};
+    await lab.until('the status goes on', async () => ((await run.job()).status?.round ?? 0) > round);
+    await run.isWell(3);
+    await run.isTrue(t);
+  });
+
+  test('there is no operator for a minute: the run is as fast as before', async (t) => {
+    const window = 30_000;
+    await sleep(window);
+    const before = run.watch.rate(window);
+    const scale = (replicas: number) =>
+      lab.kubectl('-n', SYSTEM, 'scale', 'deployment/onebyte', `--replicas=${replicas}`);
+    await scale(0);
+    await sleep(60_000);
+    const without = run.watch.rate(60_000);
+    await scale(1);
+    t.diagnostic(
+      `rounds a second: ${before.toFixed(2)} with the operator, ${without.toFixed(2)} without: ${(without / before).toFixed(2)}`,
+    );
+    await run.isWell(3);
+    await run.isTrue(t);
+  });
+
+  test('the server of NATS is killed (kill -9): workers wait for it and go on', async (t) => {
+    await run.suffers(t, 'kill -9 of nats-server', async () => {
+      assert.equal(await killWith({ POD_NAME: 'nats-0' }), 1);
+    });
+    await run.isWell(3);
+    await run.isTrue(t);
+  });
+
+  test('the pod of NATS is deleted: it comes back on its volume', async (t) => {
+    await run.suffers(t, 'kubectl delete pod nats-0', async () => {
+      await lab.kubectl('-n', SYSTEM, 'delete', 'pod', 'nats-0', '--wait=false');
+    });
+    await run.isWell(3);
+    await run.isTrue(t);
+  });
+
+  test('the API server is killed and comes back: training does not notice', async (t) => {
+    await run.suffers(t, 'API server away for 15 s', async () => {
+      await lab.cluster.stopApiServer();
+      await sleep(15_000);
+      await lab.cluster.startApiServer();
+    });
+    await run.isWell(3);
+    await lab.kubectl('-n', TEAM, 'scale', `ftj/${RUN}`, '--replicas=4');
+    await run.isWell(4);
+    await lab.kubectl('-n', TEAM, 'scale', `ftj/${RUN}`, '--replicas=3');
+    await run.isWell(3);
+    await run.isTrue(t);
+  });
+
+  test('credentials are not the right ones: the worker says so, the others go on, and the right ones mend it', async (t) => {
+    const secret = `${RUN}-2-${run.uid.slice(0, 8)}`;
+    const get = () => lab.kubectl('-n', TEAM, 'get', 'secret', secret, '-o', 'jsonpath={.data.credentials}');
+    const set = (data: string) =>
+      lab.kubectl(
+        '-n',
+        TEAM,
+        'patch',
+        'secret',
+        secret,
+        '--type=merge',
+        `--patch=${JSON.stringify({ data: { credentials: data } })}`,
+      );
+    const right = await get();
+    const wrong = Buffer.from(new JwtOperator().credentials('stranger')).toString('base64');
+    await run.suffers(t, 'credentials of another account', async () => {
+      await set(wrong);
+      // Mounted secrets follow in a while; the worker reads them as it starts.
+      await lab.kubectl('-n', TEAM, 'delete', 'pod', `${RUN}-2`, '--wait=false');
+    });
+    // The operator may have put the right ones back as it made the new pod.
+    const told = async () => /NATS_DENIED/.test(JSON.stringify((await run.job()).status));
+    let isTold = false;
+    await lab.until('told or mended', async () => (isTold = await told()) || (await get()) !== wrong);
+    t.diagnostic(isTold ? 'the status says NATS_DENIED' : 'the operator wrote the right ones again');
+    await set(right);
+    await run.isWell(3);
+    await run.isTrue(t);
+  });
+
+  test('after all that, deleting the job leaves nothing', async () => {
+    const reasons = await eventReasons(lab, RUN);
+    assert.ok(reasons.includes('WorkerReplaced'), reasons.join(', '));
+    await lab.kubectl('-n', TEAM, 'delete', 'ftj', RUN, '--timeout=120s');
+    await lab.until('no pods', async () => (await run.pods()).length === 0);
+    const left = await lab.kubectl(
+      '-n',
+      TEAM,
+      'get',
+      'secrets,services,poddisruptionbudgets,serviceaccounts',
+      '-o',
+      'name',
+    );
+    assert.equal(
+      left
+        .split('\n')
+        .filter((line) => line.includes(`/${RUN}-`))
+        .join(),
+      '',
+    );
+  });
+});
