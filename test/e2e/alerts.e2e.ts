@@ -33,7 +33,7 @@ function scrapes(kubeconfig: string): object[] {
   ];
   return [
     {
-      job_name: 'onebyte',
+      job_name: 'onebyte-operator',
       honor_labels: true,
       ...discovery,
       relabel_configs: [

@@ -79,7 +79,8 @@ export class RunWatch {
       times.findIndex((at) => at > instant),
     );
     let longest = 0;
-    for (let i = Math.max(1, first); i < times.length; i++) longest = Math.max(longest, times[i]! - times[i - 1]!);
+    for (let i = Math.max(1, first); i < times.length; i++)
+      longest = Math.max(longest, times[i]! - times[i - 1]!);
     return longest;
   }
 

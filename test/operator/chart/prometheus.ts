@@ -29,8 +29,15 @@ export class Prometheus {
     this.#url = url;
   }
 
-  /** @param rules path of a file with alerts */
-  static async start(targets: readonly Target[], rules: string): Promise<Prometheus> {
+  /**
+   * @param rules path of a file with alerts
+   * @param scrapes more that it scrapes, as its configuration has it
+   */
+  static async start(
+    targets: readonly Target[],
+    rules: string,
+    scrapes: readonly object[] = [],
+  ): Promise<Prometheus> {
     const [program, folder] = await Promise.all([
       tool('prometheus'),
       mkdtemp(join(tmpdir(), 'onebyte-prometheus-')),
@@ -45,6 +52,7 @@ export class Prometheus {
           honor_labels: true,
           static_configs: targets.map(({ address, labels }) => ({ targets: [address], labels })),
         },
+        ...scrapes,
       ],
     };
     await writeFile(join(folder, 'prometheus.yaml'), stringify(config));
@@ -78,6 +86,13 @@ export class Prometheus {
       metric,
       values: values.map(([at, value]) => [at, Number(value)] as const),
     }));
+  }
+
+  /** Alerts that fire. */
+  async firing(): Promise<string[]> {
+    type Alert = { labels: { alertname: string }; state: string };
+    const { alerts } = await this.#get<{ alerts: Alert[] }>('/api/v1/alerts', {});
+    return alerts.filter(({ state }) => state === 'firing').map(({ labels }) => labels.alertname);
   }
 
   /** Alerts that fire or are about to, and rules that cannot be worked out. */
