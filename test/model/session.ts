@@ -14,7 +14,10 @@ export interface GraphRun {
 /** Opens a graph as the engine does; every dimension that a port fixes is checked on the way in and out. */
 export async function openGraph(graph: BuiltGraph, threads = 1): Promise<GraphRun> {
   const session = await InferenceSession.create(graph.bytes, {
-    externalData: [...graph.external],
+    ...(graph.external.length > 0 && { externalData: [...graph.external] }),
+    ...(graph.folder !== undefined && {
+      extra: { session: { model_external_initializers_file_folder_path: graph.folder } },
+    }),
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     executionProviders: ['cpu'],
