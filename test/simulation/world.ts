@@ -198,7 +198,8 @@ export class World {
   }
 
   #slow(place: number, factor: number): void {
-    const pace = (this.#paces[place] ?? PACE) * factor;
+    // Of what it was at first: two in a row would make one call outlast every patience, for healing ends no call under way.
+    const pace = (this.schedule.paces[place] ?? PACE) * factor;
     this.#paces[place] = pace;
     const process = this.#places[place];
     if (process !== undefined) process.engine.pace = pace;
