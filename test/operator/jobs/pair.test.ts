@@ -19,6 +19,8 @@ interface Operator {
   readonly child: ChildProcess;
   readonly exit: Promise<number | null>;
   leadsSince: number | null;
+  /** Where it serves its health. */
+  port: number | null;
 }
 
 interface Audit {
@@ -63,14 +65,22 @@ describe('two operators with one lease', { skip }, () => {
       child,
       exit: once(child, 'exit').then(([code]) => code),
       leadsSince: null,
+      port: null,
     };
     createInterface(child.stdout!).on('line', (line) => {
       if (line === 'leading') operator.leadsSince = performance.now();
+      if (line.startsWith('port ')) operator.port = Number(line.slice(5));
     });
     all.push(operator);
     return operator;
   }
   const leads = (operator: Operator) => until(`${operator.name} leads`, () => operator.leadsSince !== null);
+  /** Its stores are filled: it could lead at once. */
+  const isWarm = (operator: Operator) =>
+    until(`${operator.name} is warm`, async () => {
+      if (operator.port === null) return false;
+      return (await fetch(`http://127.0.0.1:${operator.port}/readyz`)).ok;
+    });
   const make = (from: number, to: number) =>
     Promise.all(
       Array.from({ length: to - from }, (_, n) =>
@@ -95,6 +105,7 @@ describe('two operators with one lease', { skip }, () => {
     const one = await launch('one');
     await leads(one);
     const two = await launch('two');
+    await isWarm(two);
     await make(0, 20);
     await untilPods(60);
     await make(20, 40);
@@ -105,8 +116,9 @@ describe('two operators with one lease', { skip }, () => {
     await untilPods(120);
 
     const three = await launch('three');
-    await until('three waits', () => three.child.pid !== undefined);
-    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    await isWarm(three);
+    // And has seen who leads.
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
     two.child.kill('SIGTERM');
     const stoppedAt = performance.now();
     await leads(three);
