@@ -31,6 +31,8 @@ export type Failed = Extract<MemberNews, { type: 'failed' }>;
 /** One member's process. */
 export class TestMember {
   readonly worker: string;
+  /** Whether it has told of a state yet. */
+  moved = false;
   readonly ended: Promise<Done | Failed | null>;
   readonly #child: ChildProcess;
 
@@ -51,6 +53,7 @@ export class TestMember {
     let end: Done | Failed | null = null;
     serve(child);
     child.on('message', (news: MemberNews) => {
+      if (news.type === 'moved') this.moved = true;
       if (news.type === 'done' || news.type === 'failed') end = news;
       onNews(news);
     });

@@ -83,6 +83,8 @@ try {
     if (i % 50 === 0) console.error(`${i} of ${faults.length} faults, round ${fleet.round}`);
   }
   await fleet.reach(fleet.round + 20);
+  // One that has only just started does not hear that the run is to end.
+  while ([...fleet.members].some(({ moved }) => !moved)) await fleet.reach(fleet.round + 1);
   const last = [...fleet.members];
   for (const member of last) member.cancel();
   const ends = await Promise.all(last.map(({ ended }) => ended));

@@ -154,7 +154,10 @@ async function confirmed(log: Log, { ledger, seq }: Start, state: Digest): Promi
 
 async function roundAfter(log: Log, from: Ledger, seq: number): Promise<RoundRecord | null> {
   let ledger = from;
-  for (const entry of await entries(log, seq + 1, seq + CONFIRMING)) {
+  // It is the next entry nearly always: more are not to be fetched for nothing.
+  for (let next = seq + 1; next <= seq + CONFIRMING; next++) {
+    const [entry] = await entries(log, next, next);
+    if (entry === undefined) return null;
     const outcome = follow(ledger, entry);
     if ('ignored' in outcome) continue;
     if (outcome.record.kind === 'round' && outcome.record.digest !== null) return outcome.record;
