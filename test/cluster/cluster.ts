@@ -27,6 +27,9 @@ import { systemImages } from './system-images.ts';
 
 export { clusterMissing } from './machine.ts';
 
+/** Milliseconds after which nothing comes any more, on a machine however busy. */
+const LONG = 600_000;
+
 export type Component = 'etcd' | 'kube-apiserver' | 'kube-controller-manager' | 'kube-scheduler';
 
 export interface ClusterOptions {
@@ -179,7 +182,7 @@ export class Cluster {
       return status !== '' && (status === 'True') === ready;
     };
     // kubectl costs more than the wait.
-    await this.#until(`${node.name} is ${ready ? '' : 'not '}ready`, isSo, 300).catch(
+    await this.#until(`${node.name} is ${ready ? '' : 'not '}ready`, isSo, 1_000).catch(
       async (error: Error) => {
         throw new Error(`${error.message}\n${await node.lastWords()}`);
       },
@@ -254,7 +257,7 @@ export class Cluster {
     await this.kubectl(['create', 'clusterrolebinding', 'kubelet-clients', ...rights]);
     await applyDns(this, dns);
     await Promise.all(Array.from({ length: this.#options.nodes! }, () => this.addNode()));
-    await this.kubectl(['-n', 'kube-system', 'rollout', 'status', 'deployment/coredns', '--timeout=120s']);
+    await this.kubectl(['-n', 'kube-system', 'rollout', 'status', 'deployment/coredns', '--timeout=600s']);
   }
 
   async #writeKubeconfig(user: string): Promise<string> {
@@ -276,14 +279,14 @@ export class Cluster {
   }
 
   async #until(what: string, isDone: () => Promise<boolean>, pauseMs = 50): Promise<void> {
-    const deadline = performance.now() + 120_000;
+    const deadline = performance.now() + LONG;
     while (!(await isDone())) {
       for (const component of ['etcd', 'kube-apiserver'] as const) {
         const end = this.processes.ended(component);
         if (end !== undefined)
           throw new Error(`${component}: ${end}\n${this.processes.lastWords(component)}`);
       }
-      if (performance.now() > deadline) throw new Error(`${what}: not ready after 120 s`);
+      if (performance.now() > deadline) throw new Error(`${what}: not ready after ${LONG / 1000} s`);
       await sleep(pauseMs);
     }
   }

@@ -18,7 +18,7 @@ describe('a run whose machines fail', { skip }, () => {
   const worker = (name: string) => ({ ONEBYTE_WORKER: name, ONEBYTE_JOB_UID: run.uid });
 
   before(async () => {
-    [lab, run] = await startFaultRun(3);
+    [lab, run] = await startFaultRun(2);
   });
   after(async () => {
     await run?.watch.close();
