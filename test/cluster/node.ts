@@ -29,6 +29,9 @@ export interface NodeOptions {
   readonly disk?: string;
 }
 
+/** Weight of a node's processor time, where one process has 1024. */
+const CPU_SHARES = 8 * 1024;
+
 /** How many nodes each knows the way to, from the start. */
 const PEERS = 9;
 
@@ -177,6 +180,8 @@ async function makeGroups(cluster: string, name: string): Promise<string[]> {
     if (controller === 'cpuset')
       for (const file of ['cpuset.cpus', 'cpuset.mems'])
         await writeFile(join(folder, file), await readFile(join(parent, file)));
+    // Beside other work the whole node would otherwise count as one process of it.
+    if (controller === 'cpu') await writeFile(join(folder, 'cpu.shares'), String(CPU_SHARES));
     groups.push(folder);
   }
   return groups;

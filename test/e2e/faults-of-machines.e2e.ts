@@ -30,9 +30,10 @@ describe('a run whose machines fail', { skip }, () => {
     const [pid] = await processesWith(worker(name));
     await offerToOomKiller(pid!);
     await run.suffers(t, 'a worker out of memory', async () => {
-      // Another process of the container takes what its limit leaves.
-      const hog = 'const all = []; for (;;) all.push(Buffer.alloc(2 ** 25, 1));';
-      await lab.kubectl('-n', TEAM, 'exec', name, '--', 'node', '-e', hog).catch(() => '');
+      // Others in the container take what its limit leaves, each less than the worker has.
+      const hog = 'const all = Buffer.alloc(230 * 2 ** 20, 1); setTimeout(() => all, 60_000);';
+      const hogs = `for i in 1 2 3 4 5 6 7 8 9; do node -e '${hog}' & done; wait`;
+      await lab.kubectl('-n', TEAM, 'exec', name, '--', 'sh', '-c', hogs).catch(() => '');
       await lab.until('the worker is gone', async () => !(await processesWith(worker(name))).includes(pid!));
     });
     await run.isWell(3);
@@ -151,12 +152,12 @@ describe('a run whose machines fail', { skip }, () => {
 
   /** A node, not the first, that has a worker. */
   async function nodeWithWorkers(): Promise<string> {
-    const names = (await run.pods()).map(({ spec }) => spec?.nodeName);
-    const name = names.find((one) => one !== undefined && one !== 'node1');
+    const pods = await run.pods();
+    const name = pods.map(({ spec }) => spec?.nodeName).find((one) => one !== undefined && one !== 'node1');
     if (name !== undefined) return name;
     // All are on the first: one of them goes, and may not come back there.
     await lab.kubectl('cordon', 'node1');
-    await lab.kubectl('-n', TEAM, 'delete', 'pod', `${RUN}-0`);
+    await lab.kubectl('-n', TEAM, 'delete', 'pod', pods[0]!.metadata.name);
     await run.isWell(3);
     await lab.kubectl('uncordon', 'node1');
     return nodeWithWorkers();
