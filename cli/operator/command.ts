@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { pino } from 'pino';
+import { LeadershipLost } from '../../operator/kube/mod.ts';
 import { operate } from '../../operator/main.ts';
 import { OPERATOR_VARIABLES, operatorSettings, SettingsInvalid } from '../../operator/settings.ts';
 import { OnebyteError } from '../../worker/errors.ts';
@@ -35,13 +36,22 @@ export async function operatorCommand(env: Environment, version: string): Promis
     const port = logsOf(env);
     await operate({ settings, port, logger, version });
     return EXIT.done;
-  } catch (error) {
+  } catch (cause) {
+    const error = cause instanceof LeadershipLost ? leaseLost(cause) : cause;
     logger.fatal({ error: error instanceof Error ? error.message : String(error) }, 'the operator ends');
     for (const line of errorLines(error)) process.stderr.write(`${line}\n`);
     return error instanceof OnebyteError && /_CONFIG_INVALID$/.test(error.code)
       ? EXIT.badInput
       : exitCodeOf(error);
   }
+}
+
+function leaseLost(cause: LeadershipLost): OnebyteError {
+  return new OnebyteError('OPERATOR_LEASE_LOST', cause.message, {
+    cause,
+    remedy:
+      'Start it again, as Kubernetes does. Often, and the operator lacks CPU or the API server is slow.',
+  });
 }
 
 function settingsOf(env: Environment) {

@@ -100,6 +100,7 @@ describe('the chart', { skip: noHelm }, () => {
 });
 
 interface PodSpec {
+  readonly volumes?: object[];
   readonly securityContext: Record<string, unknown>;
   readonly containers: {
     readonly securityContext: Record<string, unknown>;
@@ -108,7 +109,18 @@ interface PodSpec {
   }[];
 }
 const WITH_TEMPLATE = /^(Deployment|StatefulSet)$/;
-type Deployment = KubeObject & { spec: { template: { spec: PodSpec } } };
+type Deployment = KubeObject & {
+  spec: { template: { spec: PodSpec }; volumeClaimTemplates?: { metadata: { name: string } }[] };
+};
+
+/** The pod that a template makes, with the volumes that a StatefulSet adds for its claims. */
+function podSpecOf({ spec: { template, volumeClaimTemplates = [] } }: Deployment): object {
+  const claims = volumeClaimTemplates.map(({ metadata: { name } }) => ({
+    name,
+    persistentVolumeClaim: { claimName: `${name}-0` },
+  }));
+  return { ...template.spec, volumes: [...(template.spec.volumes ?? []), ...claims] };
+}
 
 function checkPod({ securityContext, containers }: PodSpec): void {
   assert.equal(securityContext.runAsNonRoot, true);
@@ -151,7 +163,7 @@ describe('every object of the chart, on a real API server', { skip: noCluster },
           apiVersion: 'v1',
           kind: 'Pod',
           metadata: { name: `probe-${object.kind!.toLowerCase()}`, namespace: 'onebyte' },
-          spec: (object as Deployment).spec.template.spec,
+          spec: podSpecOf(object as Deployment),
         }));
       const flags = ['--server-side', '--dry-run=server', '--validate=strict', '-f', '-'];
       const taken = await cluster.kubectl(
