@@ -2,7 +2,7 @@
  * Memory of models that stay in their files: `node bench/gguf.ts [FILE.gguf or FOLDER ...]`. By default the real
  * SmolLM2 (Q4_1), and generated models of 1.5 G weights: a GGUF file of Q4_0, and a folder of two safetensors files in
  * bfloat16 (8 GB of disk in the temporary folder, removed at the end). Each is opened in a process of its own by the
- * engine, as a worker does it, evaluates one two-sided `lora` probe over 4 texts of 32 tokens, and ends.
+ * engine, as a worker does it, evaluates one two-sided `lora` probe over 4 prompts with completions, 32 tokens at most, and ends.
  *
  * Resident: all pages of the process. Of them those of files (the weights, Node, the runtime) can be dropped by the
  * system at any time; anonymous ones cannot.
@@ -55,7 +55,7 @@ async function child(path: string): Promise<void> {
   const opened = await openModelFolder(path);
   const load = memory();
   const folder = mkdtempSync(join(tmpdir(), 'onebyte-gguf-text-'));
-  const text = `${'abcdefgh'.repeat(8)}\n`;
+  const text = 'abcdefgh'.repeat(3);
   writeFileSync(join(folder, 'text.jsonl'), `${JSON.stringify({ text })}\n`.repeat(4));
   const job = parseJobFile(
     JSON.stringify({
@@ -64,7 +64,7 @@ async function child(path: string): Promise<void> {
       metadata: { name: 'memory' },
       spec: {
         model: { uri: path, sha256: opened.digests.weights },
-        task: { type: 'causal-lm', text: '{text}', maxTokens: 32 },
+        task: { type: 'causal-lm', prompt: '{text}', completion: 'abcdefgh', maxTokens: 32 },
         data: { train: [{ name: 'text', uri: 'text.jsonl' }] },
         method: {
           plan: [{ scope: { type: 'lora', rank: 8, matrices: ['query', 'value'] }, rounds: 1 }],
@@ -74,11 +74,17 @@ async function child(path: string): Promise<void> {
     }),
   );
   if (job.job === undefined) throw new Error(JSON.stringify(job.mistakes));
-  const losses: number[] = [];
+  const rounds: { loss: number; probe: Memory }[] = [];
   const train = [{ name: 'text', uri: 'text.jsonl' }];
-  await runSolo(toJobSpec(job.job), { train }, folder, (round) => losses.push(round.loss), []);
+  await runSolo(
+    toJobSpec(job.job),
+    { train },
+    folder,
+    ({ loss }) => rounds.push({ loss, probe: memory() }),
+    [],
+  );
   rmSync(folder, { recursive: true });
-  console.log(JSON.stringify({ runtime, load, probe: memory(), loss: losses[0] }));
+  console.log(JSON.stringify({ runtime, load, ...rounds[0] }));
 }
 
 function measure(what: string, path: string, fileBytes: number): void {
@@ -103,7 +109,8 @@ function measure(what: string, path: string, fileBytes: number): void {
   );
   console.log(`  peak at load / weights kept                        ${ratio(load.peak, kept)}`);
   console.log(`  peak with a probe / weights kept                   ${ratio(probe.peak, kept)}`);
-  console.log(`  resident with a probe / size of the files          ${ratio(probe.resident, fileBytes)}`);
+  console.log(`  peak with a probe / size of the files              ${ratio(probe.peak, fileBytes)}`);
+  console.log(`  resident after a probe / size of the files         ${ratio(probe.resident, fileBytes)}`);
   console.log(`  what cannot be dropped / size of the files         ${ratio(probe.anonymous, fileBytes)}`);
 }
 

@@ -2,10 +2,11 @@ import { join } from 'node:path';
 import { trainedOf } from '../worker/engine/trained.ts';
 import { OnebyteError } from '../worker/errors.ts';
 import { exportOnnx, exportPeft, exportSafetensors, type Files, writeFiles } from '../worker/model/export.ts';
+import { exportGguf } from '../worker/model/gguf/export.ts';
 import { journalAt } from './journal-file.ts';
 import { type Replayed, type ReplayOptions, replay } from './replay.ts';
 
-export const FORMATS = ['peft', 'safetensors', 'onnx'] as const;
+export const FORMATS = ['peft', 'safetensors', 'onnx', 'gguf', 'gguf-f32'] as const;
 export type Format = (typeof FORMATS)[number];
 
 /** `onebyte export`: rebuilds the model from the run's journal and writes it. @returns lines for people */
@@ -39,6 +40,10 @@ export async function modelFiles(replayed: Replayed, format: Format): Promise<Fi
       return exportSafetensors(folder, trained);
     case 'onnx':
       return exportOnnx(folder, trained);
+    case 'gguf':
+      return exportGguf(folder, trained, 'F16');
+    case 'gguf-f32':
+      return exportGguf(folder, trained, 'F32');
     case 'peft':
       return exportPeft(folder, trained, replica.ledger.job!.model.uri.replace(/^hf:\/\//, ''));
   }

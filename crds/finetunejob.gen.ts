@@ -726,9 +726,9 @@ export interface FineTuneJob {
        */
       uri: string;
       /**
-       * safetensors: the whole model. peft: an adapter, of scope lora. onnx: the whole graph.
+       * safetensors: the whole model. peft: an adapter, of scope lora. onnx: the whole graph. gguf, gguf-f32: the whole model for llama.cpp, in half or single precision, of the Llama family.
        */
-      formats: ('safetensors' | 'peft' | 'onnx')[];
+      formats: ('safetensors' | 'peft' | 'onnx' | 'gguf' | 'gguf-f32')[];
       /**
        * For s3://, name of a Secret in the job's namespace with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and, where the service is not Amazon's, AWS_ENDPOINT_URL.
        */

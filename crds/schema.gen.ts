@@ -1809,18 +1809,20 @@ export const SCHEMA: Schema = {
       "formats": {
        "type": "array",
        "minItems": 1,
-       "maxItems": 3,
+       "maxItems": 5,
        "x-kubernetes-list-type": "set",
        "default": [
         "safetensors"
        ],
-       "description": "safetensors: the whole model. peft: an adapter, of scope lora. onnx: the whole graph.",
+       "description": "safetensors: the whole model. peft: an adapter, of scope lora. onnx: the whole graph. gguf, gguf-f32: the whole model for llama.cpp, in half or single precision, of the Llama family.",
        "items": {
         "type": "string",
         "enum": [
          "safetensors",
          "peft",
-         "onnx"
+         "onnx",
+         "gguf",
+         "gguf-f32"
         ]
        }
       },

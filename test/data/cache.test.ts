@@ -189,10 +189,12 @@ describe('one file that is the model', () => {
   });
 
   test('on disk it is used where it is, under any name', async () => {
-    const path = join(mkdtempSync(join(root, 'model-')), 'any.Q4_0.gguf');
-    writeFileSync(path, weights);
     const ctx = context('');
-    assert.equal(await resolveModel({ uri: path, sha256 }, ctx), path);
+    const path = join(mkdtempSync(join(root, 'model-')), 'any.Q4_0.gguf');
+    for (const name of [`${path.slice(0, -5)}.onnx`, path]) {
+      writeFileSync(name, weights);
+      assert.equal(await resolveModel({ uri: name, sha256 }, ctx), name);
+    }
     const other = resolveModel({ uri: path, sha256: '0'.repeat(64) }, ctx);
     await assert.rejects(other, { code: 'DIGEST_MISMATCH', field: 'model.sha256' });
     const none = resolveModel({ uri: `${path.slice(0, -5)}x.gguf`, sha256 }, ctx);
@@ -240,6 +242,20 @@ describe('on disk', () => {
     assert.ok(existsSync(join(folder, 'model.safetensors')));
     rmSync(join(folder, 'tokenizer.json'));
     await assert.rejects(resolveModel({ uri: folder, sha256 }, ctx), { message: /has no tokenizer.json/ });
+  });
+
+  test('weights in several files have the digest of the list of their digests', async () => {
+    const folder = put();
+    rmSync(join(folder, 'model.safetensors'));
+    const parts = ['a.safetensors', 'b.safetensors'];
+    for (const [i, name] of parts.entries()) writeFileSync(join(folder, name), weights.subarray(i));
+    const map = { two: parts[1], one: parts[0], three: parts[1] };
+    writeFileSync(join(folder, 'model.safetensors.index.json'), JSON.stringify({ weight_map: map }));
+    const hash = (bytes: Uint8Array | string) => createHash('sha256').update(bytes).digest('hex');
+    const list = parts.map((name, i) => `${hash(weights.subarray(i))}  ${name}\n`).join('');
+    const ctx = context('');
+    assert.equal(await resolveModel({ uri: folder, sha256: hash(list) }, ctx), folder);
+    await assert.rejects(resolveModel({ uri: folder, sha256 }, ctx), { code: 'DIGEST_MISMATCH' });
   });
 
   test('s3:// is refused by name', async () => {

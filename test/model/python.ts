@@ -13,8 +13,8 @@ const exec = promisify(execFile);
 const PACKAGES = ['numpy==2.4.6', 'safetensors==0.8.0', 'onnx==1.23.2', 'gguf==0.19.0'];
 
 /** The interpreter of a virtual environment in the tests' cache; made once, by pip. */
-async function interpreter(): Promise<string> {
-  const key = createHash('sha256').update(PACKAGES.join()).digest('hex').slice(0, 12);
+async function interpreter(packages: readonly string[] = PACKAGES): Promise<string> {
+  const key = createHash('sha256').update(packages.join()).digest('hex').slice(0, 12);
   const place = join(toolCache(), `python-${key}`);
   const python = join(place, 'bin', 'python');
   const ready = join(place, 'ready');
@@ -25,7 +25,7 @@ async function interpreter(): Promise<string> {
     // A virtual environment knows its own path, so it is made in place and marked when it is whole.
     await rm(place, { recursive: true, force: true });
     await exec('python3', ['-m', 'venv', place]);
-    await exec(python, ['-m', 'pip', 'install', '--quiet', '--only-binary', ':all:', ...PACKAGES]);
+    await exec(python, ['-m', 'pip', 'install', '--quiet', '--only-binary', ':all:', ...packages]);
     await mkdir(ready);
   });
   return python;
@@ -33,17 +33,26 @@ async function interpreter(): Promise<string> {
 
 /** Runs a script that prints one JSON value. */
 export async function python(script: string, ...args: string[]): Promise<unknown> {
-  const { stdout } = await exec(await interpreter(), ['-c', script, ...args], { maxBuffer: 2 ** 26 });
-  return JSON.parse(stdout);
+  return pythonWith(PACKAGES, script, ...args);
+}
+
+/** The same, with other packages. What the script prints before its last line is left out. */
+export async function pythonWith(
+  packages: readonly string[],
+  script: string,
+  ...args: string[]
+): Promise<unknown> {
+  const { stdout } = await exec(await interpreter(packages), ['-c', script, ...args], { maxBuffer: 2 ** 26 });
+  return JSON.parse(stdout.trim().split('\n').at(-1)!);
 }
 
 /** false where Python and its packages can be had, else why not. */
-export async function missingPython(): Promise<false | string> {
+export async function missingPython(packages: readonly string[] = PACKAGES): Promise<false | string> {
   try {
-    await interpreter();
+    await interpreter(packages);
     return false;
   } catch (error) {
     const said = (error as { stderr?: string }).stderr || String(error);
-    return `Python with ${PACKAGES.join(', ')}: ${said.trim().split('\n').at(-1)}`;
+    return `Python with ${packages.join(', ')}: ${said.trim().split('\n').at(-1)}`;
   }
 }

@@ -2,8 +2,9 @@
  * Models by content: a folder per SHA-256 of the weights, filled by whichever source answers. A wrong digest never
  * enters it. Several processes may fill it at once: each works in a folder of its own and moves it in whole.
  */
+import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { type ErrorCode, OnebyteError } from '../errors.ts';
@@ -14,13 +15,15 @@ import { localPath } from './rows.ts';
 import { extract } from './zip.ts';
 
 export const WEIGHTS = 'model.safetensors';
+/** Says which file has which weight, where they come in several. */
+const INDEX = 'model.safetensors.index.json';
 /** The files of a model folder. */
 export const MODEL_FILES = ['config.json', 'tokenizer.json', WEIGHTS] as const;
 
 export interface ModelName {
-  /** Of a folder, or of one file that has everything: a name that ends in `.gguf`. */
+  /** Of a folder, or of one file that has everything: a name that ends in `.gguf` or `.onnx`. */
   readonly uri: string;
-  /** SHA-256 of the file with the weights. */
+  /** SHA-256 of the file with the weights; of several, of what `sha256sum` prints for them, sorted by name. */
   readonly sha256: string;
 }
 
@@ -35,7 +38,10 @@ interface Parts {
 const FOLDER: Parts = { files: MODEL_FILES, weights: WEIGHTS, single: false };
 const GGUF: Parts = { files: ['model.gguf'], weights: 'model.gguf', single: true };
 
+const ONNX: Parts = { files: ['model.onnx'], weights: 'model.onnx', single: true };
+
 function partsOf(uri: string): Parts {
+  if (/[.]onnx(@[^@]*)?$/i.test(uri)) return ONNX;
   return /[.]gguf(@[^@]*)?$/i.test(uri) ? GGUF : FOLDER;
 }
 
@@ -197,21 +203,43 @@ async function holds(
 
 async function onDisk(model: ModelName, context: CacheContext): Promise<string> {
   const path = localPath(model.uri, context.folder, 'model.uri');
-  const { files, weights: name, single } = partsOf(model.uri);
+  const { files: usual, weights: name, single } = partsOf(model.uri);
+  const inParts = !single && existsSync(join(path, INDEX));
+  const files = inParts ? usual.map((file) => (file === name ? INDEX : file)) : usual;
   for (const file of single ? [''] : files) {
     if (existsSync(join(path, file))) continue;
     throw new OnebyteError('MODEL_FILE_MISSING', single ? `there is no ${path}` : `${path} has no ${file}`, {
       field: 'model.uri',
-      remedy: `name a folder with ${MODEL_FILES.join(', ')}, or a file that ends in .gguf`,
+      remedy: `name a folder with ${MODEL_FILES.join(', ')}, or a file that ends in .gguf or .onnx`,
     });
   }
   const weights = single ? path : join(path, name);
-  const found = await sha256File(weights);
+  const found = inParts ? await digestOfParts(path) : await sha256File(weights);
   if (found === model.sha256) return path;
   throw new OnebyteError('DIGEST_MISMATCH', `${weights} has the SHA-256 ${found}, not ${model.sha256}`, {
     field: 'model.sha256',
     remedy: 'name the model that the digest belongs to, or correct the digest',
   });
+}
+
+/** SHA-256 of what `sha256sum` prints for the files that the index names, sorted by name. */
+async function digestOfParts(folder: string): Promise<string> {
+  const map = await indexOf(join(folder, INDEX));
+  let list = '';
+  for (const name of [...new Set(Object.values(map))].sort()) {
+    // What leads elsewhere is refused where the model is opened.
+    if (existsSync(join(folder, name))) list += `${await sha256File(join(folder, name))}  ${name}\n`;
+  }
+  return createHash('sha256').update(list).digest('hex');
+}
+
+/** Which file has which weight; nothing where the index is none: it is refused where the model is opened. */
+async function indexOf(path: string): Promise<Record<string, string>> {
+  try {
+    return (JSON.parse(await readFile(path, 'utf8')) as { weight_map: Record<string, string> }).weight_map;
+  } catch {
+    return {};
+  }
 }
 
 /** Moves a filled folder to its place; where somebody else was first, theirs counts. */

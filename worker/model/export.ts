@@ -4,6 +4,7 @@ import { OnebyteError } from '../errors.ts';
 import { makeFolder } from '../folder.ts';
 import { unwritable } from '../system-error.ts';
 import type { ModelFolder } from './folder.ts';
+import { openGguf } from './gguf/source.ts';
 import { mergeLowRank } from './merge.ts';
 import { writeSafetensors } from './safetensors.ts';
 import { sizeOf, type TensorView, type Weights } from './tensor.ts';
@@ -35,7 +36,8 @@ const PROTOBUF_LIMIT = 2 ** 31 - 1;
 
 const json = (value: unknown): Uint8Array => new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`);
 
-function mergedWeights({ model }: ModelFolder, { weights, adapters }: Trained): Weights {
+/** The base's weights with everything merged, by their Hugging Face names. */
+export function mergedWeights({ model }: ModelFolder, { weights, adapters }: Trained): Weights {
   const changed = new Map(weights);
   for (const [matrix, { a, b }] of adapters?.factors ?? []) {
     const name = `${matrix}.weight`;
@@ -60,6 +62,13 @@ function classifier({ head }: Trained): [string, TensorView][] {
 }
 
 async function tokenizerFiles({ dir }: ModelFolder): Promise<[string, Uint8Array][]> {
+  if (/[.]gguf$/i.test(dir)) {
+    const { tokenizer } = await openGguf(dir);
+    return [
+      ['tokenizer.json', json(tokenizer.json)],
+      ['tokenizer_config.json', json(tokenizer.config)],
+    ];
+  }
   const names = [
     'tokenizer.json',
     'tokenizer_config.json',

@@ -156,9 +156,10 @@ export function writeSafetensors(
 ): Uint8Array {
   const header: Record<string, unknown> = { __metadata__: metadata };
   let offset = 0;
-  for (const [name, { dims, data }] of tensors) {
-    header[name] = { dtype: 'F32', shape: dims, data_offsets: [offset, offset + data.byteLength] };
-    offset += data.byteLength;
+  for (const [name, { dims }] of tensors) {
+    const bytes = 4 * dims.reduce((a, b) => a * b, 1);
+    header[name] = { dtype: 'F32', shape: dims, data_offsets: [offset, offset + bytes] };
+    offset += bytes;
   }
   const json = new TextEncoder().encode(JSON.stringify(header));
   const length = Math.ceil(json.length / 8) * 8;
