@@ -8,22 +8,28 @@ import type { JournalRecord } from '../../worker/journal/record.ts';
 import type { LogEntry } from '../../worker/log/log.ts';
 import { Packer, packDue, unpack } from '../../worker/service/packs.ts';
 import { decodePack, encodePack } from '../../worker/store/pack.ts';
-import type { Store } from '../../worker/store/store.ts';
+import type { PackIndex, Store } from '../../worker/store/store.ts';
 import { DIGEST, genesisOf, jobSpec, joinOf, put, roundOf } from '../journal/fixture.ts';
 
-/** Packs by level. */
-class Shelf implements Pick<Store, 'putPack' | 'packs'> {
-  readonly held = new Map<number, Uint8Array>();
+type Shelves = Pick<Store, 'putPack' | 'packs' | 'getPack'>;
 
-  async putPack(level: number, bytes: Uint8Array): Promise<boolean> {
-    this.held.set(level, bytes);
+/** Packs by level. */
+class Shelf implements Shelves {
+  readonly held = new Map<number, Uint8Array>();
+  readonly #indexes = new Map<number, PackIndex>();
+
+  async putPack(index: PackIndex, bytes: Uint8Array): Promise<boolean> {
+    this.held.set(index.level, bytes);
+    this.#indexes.set(index.level, index);
     return true;
   }
 
-  async packs(levels: number): Promise<Uint8Array[]> {
-    return Array.from({ length: levels }, (_, level) => this.held.get(level) ?? null).filter(
-      (bytes) => bytes !== null,
-    );
+  async packs(levels: number): Promise<PackIndex[]> {
+    return [...this.#indexes.values()].filter(({ level }) => level < levels);
+  }
+
+  async getPack(level: number): Promise<Uint8Array | null> {
+    return this.held.get(level) ?? null;
   }
 }
 
@@ -46,7 +52,7 @@ class Run {
   }
 
   packer(start: Ledger): Packer {
-    return new Packer(this.shelf as Pick<Store, 'putPack' | 'packs'> as Store, start, (error) => {
+    return new Packer(this.shelf as Shelves as Store, start, (error) => {
       throw error;
     });
   }
@@ -95,7 +101,7 @@ class Run {
   }
 
   unpackAt(seq: number): Promise<LogEntry[]> {
-    const store = this.shelf as Pick<Store, 'putPack' | 'packs'> as Store;
+    const store = this.shelf as Shelves as Store;
     return unpack(store, { ledger: this.ledgers[seq]!, seq });
   }
 

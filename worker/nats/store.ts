@@ -1,6 +1,15 @@
 import { headers, type NatsConnection } from '@nats-io/transport-node';
 import type { Digest } from '../journal/record.ts';
-import { matching, newestFirst, parseIndex, type SnapshotIndex, type Store, sha256 } from '../store/store.ts';
+import {
+  matching,
+  newestFirst,
+  type PackIndex,
+  parseIndex,
+  parsePackIndex,
+  type SnapshotIndex,
+  type Store,
+  sha256,
+} from '../store/store.ts';
 import { API_CODES, Api, ApiError, type ApiOptions, parse } from './api.ts';
 import { isDenied } from './failure.ts';
 import { HEADERS, type JobNames } from './names.ts';
@@ -80,14 +89,23 @@ export class NatsStore implements Store {
   }
 
   /** Large ones are left out: their entries cost no more alone. */
-  async putPack(level: number, bytes: Uint8Array): Promise<boolean> {
-    const id = `pack.${level}.${sha256(bytes).slice(0, 16)}`;
-    return bytes.length <= this.#room && this.#put(`pack.${level}`, id, bytes);
+  async putPack(index: PackIndex, bytes: Uint8Array): Promise<boolean> {
+    const place = `pack.${index.level}`;
+    const id = `${place}.${sha256(bytes).slice(0, 16)}`;
+    if (bytes.length > this.#room || !(await this.#put(place, id, bytes))) return false;
+    return this.#put(`${place}.index`, `${id}.index`, new TextEncoder().encode(JSON.stringify(index)));
   }
 
-  async packs(levels: number): Promise<Uint8Array[]> {
-    const all = await Promise.all(Array.from({ length: levels }, (_, level) => this.#get(`pack.${level}`)));
-    return all.filter((bytes) => bytes !== null);
+  async packs(levels: number): Promise<PackIndex[]> {
+    const read = async (_: unknown, level: number) => {
+      const text = await this.#get(`pack.${level}.index`);
+      return text === null ? null : parsePackIndex(level, new TextDecoder().decode(text));
+    };
+    return (await Promise.all(Array.from({ length: levels }, read))).filter((index) => index !== null);
+  }
+
+  getPack(level: number): Promise<Uint8Array | null> {
+    return this.#get(`pack.${level}`);
   }
 
   /** Bytes that fit a message. */

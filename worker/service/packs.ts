@@ -6,7 +6,7 @@ import type { Ledger } from '../journal/ledger.ts';
 import type { LogEntry } from '../log/log.ts';
 import type { Event } from '../round/event.ts';
 import type { MachineState } from '../round/state.ts';
-import { decodePack, encodePack, type Pack } from '../store/pack.ts';
+import { decodePack, encodePack } from '../store/pack.ts';
 import type { Store } from '../store/store.ts';
 
 /** Packs from one snapshot to the next, at most, and the fewest rounds of each. */
@@ -88,7 +88,8 @@ export class Packer {
     const [first] = kept;
     if (first === undefined) return;
     const pack = encodePack({ from: first.seq, bodies: kept.map(({ body }) => body) });
-    this.#store.putPack(level, pack).catch(this.#onError);
+    const index = { level, from: first.seq, end: first.seq + kept.length };
+    this.#store.putPack(index, pack).catch(this.#onError);
   }
 
   #keep(entry: Kept): void {
@@ -131,16 +132,18 @@ export class Packer {
  * is not the log's is found out when the log is followed from their end on, and taken back.
  */
 export async function unpack(store: Store, start: { ledger: Ledger; seq: number }): Promise<LogEntry[]> {
-  const packs = (await store.packs(LEVELS)).map(decodePack).filter((pack) => pack !== null);
+  const packs = await store.packs(LEVELS);
   const entries: LogEntry[] = [];
   let { ledger, seq } = start;
-  const end = ({ from, bodies }: Pack) => from + bodies.length;
   for (;;) {
     const next = seq + 1;
-    const usable = packs.filter((pack) => pack.from <= next && end(pack) > next);
-    const [longest] = usable.sort((a, b) => end(b) - end(a));
-    if (longest === undefined) return entries;
-    for (const body of longest.bodies.slice(next - longest.from)) {
+    const usable = packs.filter(({ from, end }) => from <= next && end > next);
+    const [longest] = usable.sort((a, b) => b.end - a.end);
+    const bytes = longest === undefined ? null : await store.getPack(longest.level);
+    const pack = bytes === null ? null : decodePack(bytes);
+    // Another may be in its place by now.
+    if (pack === null || pack.from > next || pack.from + pack.bodies.length <= next) return entries;
+    for (const body of pack.bodies.slice(next - pack.from)) {
       const entry = entryOf(ledger, body);
       if (entry === null) return entries;
       ledger = entry.ledger;

@@ -1,7 +1,15 @@
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Digest } from '../journal/record.ts';
-import { matching, newestFirst, parseIndex, type SnapshotIndex, type Store } from './store.ts';
+import {
+  matching,
+  newestFirst,
+  type PackIndex,
+  parseIndex,
+  parsePackIndex,
+  type SnapshotIndex,
+  type Store,
+} from './store.ts';
 
 /** Snapshots that are kept: somebody may be reading the one before. */
 const KEPT = 2;
@@ -46,14 +54,21 @@ export class FolderStore implements Store {
     return matching(await readBytes(join(this.#folder, 'artifacts', digest)), digest);
   }
 
-  async putPack(level: number, bytes: Uint8Array): Promise<boolean> {
-    await put(join(this.#folder, 'packs'), `${level}`, bytes);
+  async putPack(index: PackIndex, bytes: Uint8Array): Promise<boolean> {
+    const folder = join(this.#folder, 'packs');
+    await put(folder, `${index.level}`, bytes);
+    await put(folder, `${index.level}.json`, Buffer.from(JSON.stringify(index)));
     return true;
   }
 
-  async packs(levels: number): Promise<Uint8Array[]> {
-    const paths = Array.from({ length: levels }, (_, level) => join(this.#folder, 'packs', `${level}`));
-    return (await Promise.all(paths.map(readBytes))).filter((bytes) => bytes !== null);
+  async packs(levels: number): Promise<PackIndex[]> {
+    const read = async (_: unknown, level: number) =>
+      parsePackIndex(level, await readText(join(this.#folder, 'packs', `${level}.json`)));
+    return (await Promise.all(Array.from({ length: levels }, read))).filter((index) => index !== null);
+  }
+
+  getPack(level: number): Promise<Uint8Array | null> {
+    return readBytes(join(this.#folder, 'packs', `${level}`));
   }
 }
 

@@ -23,9 +23,28 @@ export interface Store {
   putArtifact(digest: Digest, bytes: Uint8Array): Promise<boolean>;
   getArtifact(digest: Digest): Promise<Uint8Array | null>;
   /** A part of the log, packed, in the place of the last one of that level. @returns whether it fitted */
-  putPack(level: number, bytes: Uint8Array): Promise<boolean>;
+  putPack(index: PackIndex, bytes: Uint8Array): Promise<boolean>;
   /** Of the first `levels` levels, those that there are. */
-  packs(levels: number): Promise<Uint8Array[]>;
+  packs(levels: number): Promise<PackIndex[]>;
+  getPack(level: number): Promise<Uint8Array | null>;
+}
+
+/** What is said of a pack: entries from `from` on, up to the one before `end`. */
+export interface PackIndex {
+  readonly level: number;
+  readonly from: number;
+  readonly end: number;
+}
+
+/** The index of a level's pack from JSON; null for what is none. */
+export function parsePackIndex(level: number, text: string): PackIndex | null {
+  try {
+    const { from, end } = JSON.parse(text) as Record<string, unknown>;
+    const known = Number.isSafeInteger(from) && Number.isSafeInteger(end);
+    return known ? { level, from: from as number, end: end as number } : null;
+  } catch {
+    return null;
+  }
 }
 
 export function sha256(bytes: Uint8Array): Digest {
