@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { resolveModel } from '../../worker/data/cache.ts';
 import { openModelFolder } from '../../worker/model/folder.ts';
 import { readLlamaConfig, ropeFrequencies } from '../../worker/model/llama-config.ts';
 import { writeSafetensors } from '../../worker/model/safetensors.ts';
@@ -73,6 +74,19 @@ test('weights in several files open as one, with the digest of what sha256sum pr
   const sha256 = (content: string | Uint8Array) => createHash('sha256').update(content).digest('hex');
   const list = Object.entries(sharded(expected)).filter(([name]) => name.endsWith('.safetensors'));
   assert.equal(digests.weights, sha256(list.map(([name, bytes]) => `${sha256(bytes)}  ${name}\n`).join('')));
+});
+
+test('a job may name a folder with its weights in several files, by the same digest', async () => {
+  const dir = place();
+  await writeMember(dir, 'llama', sharded);
+  const { digests } = await openModelFolder(dir);
+  const model = { uri: dir, sha256: digests.weights };
+  assert.equal(await resolveModel(model, { folder: root }), dir);
+  await assert.rejects(resolveModel({ ...model, sha256: '0'.repeat(64) }, { folder: root }), {
+    code: 'DIGEST_MISMATCH',
+  });
+  await rm(join(dir, 'model-00001-of-00002.safetensors'));
+  await assert.rejects(resolveModel(model, { folder: root }), { code: 'DIGEST_MISMATCH' });
 });
 
 test('an index that is none, leads out of the folder, or names a missing or doubled part is refused', async () => {
