@@ -110,12 +110,13 @@ interface PodSpec {
 }
 const WITH_TEMPLATE = /^(Deployment|StatefulSet)$/;
 type Deployment = KubeObject & {
-  spec: { template: { spec: PodSpec }; volumeClaimTemplates?: { metadata: { name: string } }[] };
+  // The chart of NATS renders an empty list as null, which the server takes.
+  spec: { template: { spec: PodSpec }; volumeClaimTemplates?: { metadata: { name: string } }[] | null };
 };
 
 /** The pod that a template makes, with the volumes that a StatefulSet adds for its claims. */
-function podSpecOf({ spec: { template, volumeClaimTemplates = [] } }: Deployment): object {
-  const claims = volumeClaimTemplates.map(({ metadata: { name } }) => ({
+function podSpecOf({ spec: { template, volumeClaimTemplates } }: Deployment): object {
+  const claims = (volumeClaimTemplates ?? []).map(({ metadata: { name } }) => ({
     name,
     persistentVolumeClaim: { claimName: `${name}-0` },
   }));
