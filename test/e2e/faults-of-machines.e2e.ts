@@ -1,8 +1,9 @@
 /** Machines, disks, images and cables that fail while a run trains; each ends in the right state and status. */
 import assert from 'node:assert/strict';
-import { cp, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { command } from '../cluster/command.ts';
 import { type FaultRun, RUN, startFaultRun } from './fault-run.ts';
 import { condition } from './job-view.ts';
 import { type Lab, labMissing, SYSTEM, TEAM } from './lab.ts';
@@ -116,14 +117,15 @@ describe('a run whose machines fail', { skip }, () => {
       await lab.until('no server', async () => (await processesWith({ POD_NAME: 'nats-0' })).length === 0);
     };
     await scale(0);
-    await cp(volume, `${volume}.older`, { recursive: true, preserveTimestamps: true });
+    // As a backup does: the files stay their owner's.
+    await command('cp', ['-a', volume, `${volume}.older`]);
     await scale(1);
     await run.goesOn(50);
     const lost = run.watch.round;
     await run.suffers(t, 'NATS restored to an older state', async () => {
       await scale(0);
       await rm(volume, { recursive: true });
-      await cp(`${volume}.older`, volume, { recursive: true, preserveTimestamps: true });
+      await command('cp', ['-a', `${volume}.older`, volume]);
       await scale(1);
     });
     const back = run.watch.seen.findLast(({ record }) => record === null);
