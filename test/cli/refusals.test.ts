@@ -40,8 +40,8 @@ test('a command that is not one says what is wrong with it and ends with 2', asy
     [['run', job, '--workers', '0'], /'0' is invalid/],
     [['replay', 'x', '--to', '-1'], /'-1' is invalid/],
     [
-      ['export', 'x', '--out', 'y', '--format', 'gguf'],
-      /'gguf' is invalid. allowed: peft, safetensors, onnx/,
+      ['export', 'x', '--out', 'y', '--format', 'pickle'],
+      /'pickle' is invalid. allowed: peft, safetensors, onnx, gguf, gguf-f32/,
     ],
     [['export', 'x', '--format', 'onnx'], /required option '--out <dir>' not specified/],
   ] as const)
