@@ -6,7 +6,9 @@
  *     node bench/efficiency.ts [--forwards 6144] [--probes 8] [--seeds 3] [--steps 1,2,4]
  */
 import { parseArgs } from 'node:util';
+import { scope } from '../test/engine/fixture.ts';
 import type { JobSpec, ScopeSpec } from '../worker/journal/job.ts';
+import { sentimentJob } from './lib/sentiment.ts';
 import { runSolo } from './lib/solo.ts';
 
 const { values: args } = parseArgs({
@@ -25,17 +27,9 @@ const HEAD_ROUNDS = 20;
 const steps = args.steps.split(',').map(Number);
 const seeds = Array.from({ length: Number(args.seeds) }, (_, i) => i + 1);
 
-const scope = (type: ScopeSpec['type'], rank: number): ScopeSpec => ({
-  type,
-  layers: 'all',
-  matrices: ['query', 'key', 'value', 'output', 'up', 'down'],
-  rank,
-  alpha: 2 * rank,
-  head: true,
-  epochs: 1,
-  basis: { type: 'activation', rows: 512, calibration: { uri: 'data/calibration.jsonl' } },
-});
-const ALL = { full: scope('full', 16), subspace: scope('subspace', 16), lora: scope('lora', 8) } as const;
+const basis = { type: 'activation', rows: 512, calibration: { uri: 'data/calibration.jsonl' } } as const;
+const ranked = (type: ScopeSpec['type'], rank: number) => scope(type, { rank, alpha: 2 * rank, basis });
+const ALL = { full: ranked('full', 16), subspace: ranked('subspace', 16), lora: ranked('lora', 8) } as const;
 type Arm = keyof typeof ALL;
 const arms = args.arms.split(',') as Arm[];
 
@@ -43,24 +37,11 @@ function job(arm: Arm, sides: 1 | 2, seed: number, learningRate: number): JobSpe
   const perRound = ROWS * (sides === 2 ? 2 * PROBES : PROBES + 1);
   // LoRA's factors are small and its B starts at zero: MeZO's radius for it is ten times that of whole weights.
   const radius = arm === 'lora' ? 1e-2 : 1e-3;
-  return {
-    seed,
-    model: {
-      uri: 'hf://sentence-transformers/all-MiniLM-L6-v2',
-      sha256: '53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db',
-    },
-    task: {
-      type: 'classification',
-      text: '{text}',
-      label: 'label',
-      labels: ['negative', 'positive'],
-      maxTokens: 64,
-      pooling: 'mean',
-    },
-    method: {
+  return sentimentJob(
+    {
       plan: [
         {
-          scope: scope('head', 1),
+          scope: ranked('head', 1),
           rounds: HEAD_ROUNDS,
           estimator: { radius: 0.01, sides: 1, probes: { min: 1, max: 64 } },
           rule: { learningRate: 0.5 },
@@ -73,23 +54,10 @@ function job(arm: Arm, sides: 1 | 2, seed: number, learningRate: number): JobSpe
         },
       ],
       estimator: { radius: 1e-3, probes: { min: 1, max: PROBES }, batch: ROWS, sides },
-      rule: {
-        type: 'normalized',
-        learningRate,
-        scaling: 'sqrt',
-        momentum: 0,
-        schedule: 'constant',
-        warmupRounds: 0,
-        weighting: 'probes',
-      },
-      codec: 'log8',
-      seedPool: 0,
-      seedDraw: 'uniform',
+      rule: { learningRate, schedule: 'constant' },
     },
-    stop: { rounds: 0, forwards: 0 },
-    evaluation: { everyRounds: 0, examples: 0 },
-    checkpoint: { everyRounds: 0 },
-  };
+    { seed },
+  );
 }
 
 interface Outcome {

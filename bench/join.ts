@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { pino } from 'pino';
+import { scope } from '../test/engine/fixture.ts';
 import { freshUid, TestJob } from '../test/nats/job.ts';
 import { NatsSystem } from '../test/nats/server.ts';
 import { resolveModel } from '../worker/data/cache.ts';
@@ -41,6 +42,7 @@ import { Follower } from '../worker/round/follower.ts';
 import { genesisIn } from '../worker/service/genesis.ts';
 import { land } from '../worker/service/join.ts';
 import { Packer, unpack } from '../worker/service/packs.ts';
+import { sentimentJob } from './lib/sentiment.ts';
 
 const { values } = parseArgs({
   options: {
@@ -61,54 +63,16 @@ const folder = mkdtempSync(join(tmpdir(), 'onebyte-join-'));
 const quiet = pino({ level: 'silent' });
 
 function jobOf(seedPool: number): JobSpec {
-  return {
-    seed: 7,
-    model: {
-      uri: 'hf://sentence-transformers/all-MiniLM-L6-v2',
-      sha256: '53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db',
-    },
-    task: {
-      type: 'classification',
-      text: '{text}',
-      label: 'label',
-      labels: ['negative', 'positive'],
-      maxTokens: 64,
-      pooling: 'mean',
-    },
-    method: {
-      plan: [
-        {
-          scope: {
-            type: 'lora',
-            layers: 'all',
-            matrices: ['query', 'key', 'value', 'output', 'up', 'down'],
-            rank: RANK,
-            alpha: 2 * RANK,
-            head: true,
-            epochs: 1,
-            basis: { type: 'activation', rows: 512 },
-          },
-          rounds: 10 * ROUND,
-        },
-      ],
+  const basis = { type: 'activation', rows: 512 } as const;
+  const adapters = scope('lora', { rank: RANK, alpha: 2 * RANK, basis });
+  return sentimentJob(
+    {
+      plan: [{ scope: adapters, rounds: 10 * ROUND }],
       estimator: { radius: 1e-2, batch: 16, probes: { min: 1, max: PROBES }, sides: 2 },
-      rule: {
-        type: 'normalized',
-        learningRate: 1,
-        scaling: 'sqrt',
-        momentum: 0,
-        schedule: 'linear',
-        warmupRounds: 0,
-        weighting: 'probes',
-      },
-      codec: 'log8',
       seedPool,
-      seedDraw: 'uniform',
     },
-    stop: { rounds: 0, forwards: 0 },
-    evaluation: { everyRounds: 0, examples: 512 },
-    checkpoint: { everyRounds: EVERY },
-  };
+    { evaluation: { everyRounds: 0, examples: 512 }, checkpoint: { everyRounds: EVERY } },
+  );
 }
 
 /** Standard normal values, the same every time. */

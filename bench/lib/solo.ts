@@ -2,13 +2,14 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { roundOf } from '../../test/journal/fixture.ts';
 import { Engine } from '../../worker/engine/engine.ts';
 import { modelOf, prepare } from '../../worker/engine/prepare.ts';
 import { canonicalJson } from '../../worker/journal/canonical.ts';
 import { encodeBody } from '../../worker/journal/codec.ts';
 import type { JobSpec, SourceSpec } from '../../worker/journal/job.ts';
 import { advance, currentStage, effective, emptyLedger, type Split } from '../../worker/journal/ledger.ts';
-import type { JournalRecord, RoundRecord } from '../../worker/journal/record.ts';
+import type { JournalRecord } from '../../worker/journal/record.ts';
 
 export interface SoloRound {
   readonly round: number;
@@ -68,22 +69,11 @@ export async function runSolo(
       ledger = advance(ledger, record, body);
       engine.commit(record, body);
     };
-    const round = (changes: Partial<RoundRecord>): RoundRecord => ({
-      kind: 'round',
-      round: ledger.round,
-      attempt: 0,
-      elapsed: 0,
-      loss: Number.NaN,
-      bytes: [],
-      joins: [],
-      leaves: [],
-      evaluations: [],
-      digest: null,
-      ...changes,
-    });
     commit({ ...genesis, uid: 'solo' });
     commit(
-      round({ joins: [{ id: '0'.repeat(16), name: 'solo', group: '', examples: engine.facts.rows.train }] }),
+      roundOf(ledger, {
+        joins: [{ id: '0'.repeat(16), name: 'solo', group: '', examples: engine.facts.rows.train }],
+      }),
     );
     const measure = async () => {
       const splits = ledger.round === 0 ? measured.filter((split) => split !== 'train') : measured;
@@ -107,7 +97,7 @@ export async function runSolo(
         roundChain: ledger.roundChain,
       };
       const { bytes, lossSum, lossCount } = await engine.probe(request);
-      commit(round({ bytes: [bytes] }));
+      commit(roundOf(ledger, { bytes: [bytes] }));
       onRound({
         round: ledger.round - 1,
         loss: lossSum / lossCount,

@@ -3,8 +3,9 @@ import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { type TestContext, test } from 'node:test';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
+import type { Finished } from '../../cli/run/results.ts';
 import { readSafetensors } from '../../worker/model/safetensors.ts';
-import { RESULT_KEYS, type Result, resultOf, Sandbox } from './sandbox.ts';
+import { RESULT_KEYS, resultOf, Sandbox } from './sandbox.ts';
 
 interface Replay {
   readonly rounds: number;
@@ -285,7 +286,7 @@ test('without --out, a second run of a finished job gets the next directory', as
   const first = await sandbox.run(job);
   const second = await sandbox.run(job);
   assert.deepEqual(
-    [first, second].map(({ journal }: Result) => journal),
+    [first, second].map(({ journal }: Finished) => journal),
     ['runs/tiny/journal.onebyte', 'runs/tiny-2/journal.onebyte'],
   );
 });

@@ -5,6 +5,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import type { Finished } from '../../cli/run/results.ts';
 import { random, writeTinyFolder } from '../model/tiny.ts';
 
 const MAIN = join(import.meta.dirname, '../../cli/main.ts');
@@ -26,22 +27,6 @@ export const RESULT_KEYS = [
   'journal',
   'seconds',
 ];
-
-export interface Result {
-  readonly name: string;
-  readonly rounds: number;
-  readonly workers: number;
-  readonly forwards: number;
-  readonly examples: number;
-  readonly payloadBytes: number;
-  readonly wireBytes: number;
-  readonly journalBytes: number;
-  readonly loss: { readonly before: number | null; readonly after: number | null };
-  readonly metric: { readonly name: string; readonly before: number | null; readonly after: number | null };
-  readonly digest: string;
-  readonly journal: string;
-  readonly seconds: number;
-}
 
 export interface Ended {
   readonly code: number | null;
@@ -215,15 +200,15 @@ export class Sandbox {
   }
 
   /** Runs a job to its end. */
-  async run(job: string, ...args: string[]): Promise<Result> {
+  async run(job: string, ...args: string[]): Promise<Finished> {
     return resultOf(await this.onebyte('run', job, '--json', ...args));
   }
 }
 
 /** The result of a `run --json` that has to have ended well. */
-export function resultOf({ code, stdout, stderr }: Ended): Result {
+export function resultOf({ code, stdout, stderr }: Ended): Finished {
   if (code !== 0) throw new Error(`ended with ${code}:\n${stdout}\n${stderr}`);
-  return JSON.parse(stdout.trimEnd().split('\n').at(-1)!) as Result;
+  return JSON.parse(stdout.trimEnd().split('\n').at(-1)!) as Finished;
 }
 
 export function sha256(bytes: Uint8Array): string {

@@ -4,9 +4,10 @@ import { openReplica } from '../../worker/engine/open.ts';
 import { canonicalJson } from '../../worker/journal/canonical.ts';
 import { encodeBody } from '../../worker/journal/codec.ts';
 import { advance, emptyLedger, type Ledger } from '../../worker/journal/ledger.ts';
-import type { GenesisRecord, JournalRecord, RoundRecord } from '../../worker/journal/record.ts';
+import type { GenesisRecord, JournalRecord } from '../../worker/journal/record.ts';
 import { openModelFolder } from '../../worker/model/folder.ts';
 import type { Sandbox } from '../cli/sandbox.ts';
+import { roundOf } from '../journal/fixture.ts';
 import { jobOf, scope, stage } from './fixture.ts';
 
 export async function configOf(sandbox: Sandbox): Promise<EngineConfig> {
@@ -45,21 +46,8 @@ export function entriesOf(genesis: GenesisRecord, rounds: readonly Uint8Array[])
     ledger = advance(ledger, record, body);
     return { record, body };
   };
-  const round = (changes: Partial<RoundRecord>): RoundRecord => ({
-    kind: 'round',
-    round: ledger.round,
-    attempt: 0,
-    elapsed: 0,
-    loss: Number.NaN,
-    bytes: [],
-    joins: [],
-    leaves: [],
-    evaluations: [],
-    digest: null,
-    ...changes,
-  });
   const join = { id: '0'.repeat(16), name: 'a', group: '', examples: 48 };
-  const entries = [put(genesis), put(round({ joins: [join] }))];
-  for (const bytes of rounds) entries.push(put(round({ bytes: [bytes] })));
+  const entries = [put(genesis), put(roundOf(ledger, { joins: [join] }))];
+  for (const bytes of rounds) entries.push(put(roundOf(ledger, { bytes: [bytes] })));
   return { entries, ledger };
 }
