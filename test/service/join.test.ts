@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, afterEach, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Logger, pino } from 'pino';
 import { NatsStore } from '../../worker/nats/store.ts';
@@ -10,42 +10,21 @@ import { genesisIn } from '../../worker/service/genesis.ts';
 import { findLanding } from '../../worker/service/join.ts';
 import { FolderStore } from '../../worker/store/folder.ts';
 import { type SnapshotIndex, sha256 } from '../../worker/store/store.ts';
-import { TestJob } from '../nats/job.ts';
-import { NatsSystem } from '../nats/server.ts';
+import type { TestJob } from '../nats/job.ts';
 import { cutStore } from '../nats/store.ts';
 import { missing } from '../tools/tool.ts';
-import { Lab, type LabJob, type WorkerProcess } from './lab.ts';
+import { ground } from './ground.ts';
+import type { LabJob, WorkerProcess } from './lab.ts';
 
 const skip = await missing('nats-server');
-const MAX_BYTES = 1 << 24;
 const ENDLESS = 1_000_000;
 /** Entries after which a snapshot's own and the round after it are in the log for sure. */
 const CONFIRMED = 3;
 
 describe('joining a run that is under way', { skip }, () => {
-  let system: NatsSystem;
-  let lab: Lab;
-  let running: WorkerProcess[] = [];
-  const jobs = new Set<TestJob>();
-  before(async () => {
-    [system, lab] = await Promise.all([NatsSystem.start(), Lab.make()]);
-  });
-  afterEach(async () => {
-    await Promise.all(running.map((worker) => worker.kill()));
-    running = [];
-    await Promise.all([...jobs].map((job) => job.close()));
-    jobs.clear();
-  });
-  after(async () => {
-    await system.end();
-    await lab.remove();
-  });
-
-  const start = (job: TestJob, party: number, env: Record<string, string> = {}): WorkerProcess => {
-    const worker = lab.worker(system, job.names.uid, party, env);
-    running.push(worker);
-    return worker;
-  };
+  const on = ground();
+  const start = (job: TestJob, party: number, env: Record<string, string> = {}) =>
+    on.start(job.names.uid, party, env);
 
   interface UnderWay {
     readonly job: TestJob;
@@ -56,9 +35,8 @@ describe('joining a run that is under way', { skip }, () => {
 
   /** A run whose first worker holds still after it kept a snapshot of this round or a later one. */
   async function underWay(round: number, changes: LabJob = {}): Promise<UnderWay> {
-    await lab.job({ rounds: ENDLESS, ...changes });
-    const job = await TestJob.make(system, MAX_BYTES);
-    jobs.add(job);
+    await on.lab.job({ rounds: ENDLESS, ...changes });
+    const job = await on.make();
     const first = start(job, 0);
     const store = (await NatsStore.find(await job.connect(), job.names))!;
     const log = await job.log();
@@ -122,9 +100,8 @@ describe('joining a run that is under way', { skip }, () => {
     const again = start(job, 1);
     assert.equal((await again.said(/began from a snapshot/)).fetched, false);
     await again.kill();
-    await lab.job({ rounds: ENDLESS, checkpoint: 0 });
-    const none = await TestJob.make(system, MAX_BYTES);
-    jobs.add(none);
+    await on.lab.job({ rounds: ENDLESS, checkpoint: 0 });
+    const none = await on.make();
     const other = start(none, 1);
     await other.answers('/readyz', 200);
     assert.equal(await metric(other, 'onebyte_snapshot_bytes'), 0);
@@ -150,7 +127,7 @@ describe('joining a run that is under way', { skip }, () => {
       ['another loss', encodeReplica({ ...right, ledger: { ...ledger, loss: ledger.loss + 1 } })],
       ['another chain', encodeReplica({ ...right, ledger: { ...ledger, chain: new Uint8Array(32) } })],
     ] as const) {
-      const folder = await mkdtemp(lab.path('offered-'));
+      const folder = await mkdtemp(on.lab.path('offered-'));
       const shared = new FolderStore(folder, 'run');
       await shared.putSnapshot(newest, bytes);
       await shared.putSnapshot(indexOf(data, newest.seq + 1), data);
@@ -192,10 +169,10 @@ describe('joining a run that is under way', { skip }, () => {
     await second.said(/began from a snapshot/);
     first.signal('SIGCONT');
     await second.answers('/readyz', 200);
-    await system.kill();
+    await on.system.kill();
     const stopped = await metric(second, 'onebyte_log_sequence');
-    await cutStore(system, job.names.stream, stopped - 20);
-    await system.start();
+    await cutStore(on.system, job.names.stream, stopped - 20);
+    await on.system.start();
     await second.said(/the log lost what this worker began from/);
     await first.said(/the log lost its tail/);
     const joins = () => second.lines.filter(({ msg }) => msg === 'joined').length;
@@ -208,24 +185,23 @@ describe('joining a run that is under way', { skip }, () => {
   });
 
   it('keeps snapshots in a folder that the workers share, where they are told to', async () => {
-    const env = { ONEBYTE_STORE: lab.path('shared') };
-    await lab.job({ rounds: ENDLESS, checkpoint: 20 });
-    const job = await TestJob.make(system, MAX_BYTES);
-    jobs.add(job);
+    const env = { ONEBYTE_STORE: on.lab.path('shared') };
+    await on.lab.job({ rounds: ENDLESS, checkpoint: 20 });
+    const job = await on.make();
     await start(job, 0, env).said(/^round$/);
     await start(job, 1, env).said(/began from a snapshot/);
-    const [uid] = await readdir(lab.path('shared'));
-    const kept = await readdir(join(lab.path('shared'), uid!, 'snapshots'));
+    const [uid] = await readdir(on.lab.path('shared'));
+    const kept = await readdir(join(on.lab.path('shared'), uid!, 'snapshots'));
     assert.ok(kept.length >= 2 && kept.length <= 8, kept.join());
   });
 
   it('finds the basis of the run though it cannot read the text that it was made of', async () => {
-    await writeFile(lab.path('data/calibration.jsonl'), await readFile(lab.path('data/0-train.jsonl')));
+    await writeFile(on.lab.path('data/calibration.jsonl'), await readFile(on.lab.path('data/0-train.jsonl')));
     const calibration = { name: 'public', uri: 'data/calibration.jsonl' };
     const { job, first } = await underWay(20, {
       scope: { type: 'subspace', rank: 2, basis: { type: 'activation', rows: 16, calibration } },
     });
-    await rm(lab.path('data/calibration.jsonl'));
+    await rm(on.lab.path('data/calibration.jsonl'));
     const second = start(job, 1);
     await second.said(/began from a snapshot/);
     first.signal('SIGCONT');

@@ -1,14 +1,15 @@
 import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
-import { after, afterEach, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { jetstreamManager } from '@nats-io/jetstream';
 import { openNats } from '../../worker/nats/connect.ts';
 import { jobNames, METADATA } from '../../worker/nats/names.ts';
 import { workerPermissions } from '../../worker/nats/permissions.ts';
 import { createStream } from '../../worker/nats/stream.ts';
-import { TestJob } from '../nats/job.ts';
+import type { TestJob } from '../nats/job.ts';
 import { NatsSystem } from '../nats/server.ts';
 import { missing } from '../tools/tool.ts';
+import { ground } from './ground.ts';
 import { Lab, WorkerProcess } from './lab.ts';
 
 const skip = await missing('nats-server');
@@ -16,32 +17,11 @@ const MAX_BYTES = 1 << 24;
 const ENDLESS = 1_000_000;
 
 describe('onebyte worker, set up wrongly,', { skip }, () => {
-  let system: NatsSystem;
-  let lab: Lab;
-  let running: WorkerProcess[] = [];
-  const jobs = new Set<TestJob>();
-  before(async () => {
-    [system, lab] = await Promise.all([NatsSystem.start(), Lab.make()]);
-  });
-  afterEach(async () => {
-    await Promise.all(running.map((worker) => worker.kill()));
-    running = [];
-    await Promise.all([...jobs].map((job) => job.close()));
-    jobs.clear();
-  });
-  after(async () => {
-    await system.end();
-    await lab.remove();
-  });
-
-  const start = (uid: string, party: number, env: Record<string, string> = {}, from = lab, on = system) => {
-    const worker = from.worker(on, uid, party, env);
-    running.push(worker);
-    return worker;
-  };
+  const on = ground();
+  const { start } = on;
 
   /** The worker ends with this exit code, and says why in its termination log. */
-  async function refuses(worker: WorkerProcess, party: number, code: number, why: RegExp, from = lab) {
+  async function refuses(worker: WorkerProcess, party: number, code: number, why: RegExp, from = on.lab) {
     assert.deepEqual(await worker.ended, { code, signal: null });
     assert.match(await from.lastWords(`lab-p${party}-0`), why);
     assert.match(worker.stderr, /^error [A-Z_]+: /);
@@ -49,9 +29,8 @@ describe('onebyte worker, set up wrongly,', { skip }, () => {
 
   /** A run that another worker has begun. */
   async function begun(): Promise<TestJob> {
-    await lab.job({ rounds: ENDLESS });
-    const job = await TestJob.make(system, MAX_BYTES);
-    jobs.add(job);
+    await on.lab.job({ rounds: ENDLESS });
+    const job = await on.make();
     const first = start(job.names.uid, 0);
     await first.answers('/startupz', 200);
     return job;
@@ -60,8 +39,8 @@ describe('onebyte worker, set up wrongly,', { skip }, () => {
   it('names every variable that is wrong', async () => {
     const worker = new WorkerProcess({
       ONEBYTE_PORT: 'many',
-      ONEBYTE_NATS_URL: system.url(),
-      ONEBYTE_TERMINATION_LOG: lab.termination('lab-p0-0'),
+      ONEBYTE_NATS_URL: on.system.url(),
+      ONEBYTE_TERMINATION_LOG: on.lab.termination('lab-p0-0'),
     });
     await refuses(
       worker,
@@ -72,10 +51,10 @@ describe('onebyte worker, set up wrongly,', { skip }, () => {
   });
 
   it('says which line of its job file is wrong', async () => {
-    const file = await lab.job();
+    const file = await on.lab.job();
     await writeFile(file, (await readFile(file, 'utf8')).replace('seed: 1', 'seed: -1'));
     await refuses(
-      start(lab.freshUid(), 0),
+      start(on.lab.freshUid(), 0),
       0,
       2,
       /^JOB_INVALID: .*job\.yaml:\d+: spec\.seed: [\s\S]*field: spec\.seed\n/,
@@ -83,8 +62,8 @@ describe('onebyte worker, set up wrongly,', { skip }, () => {
   });
 
   it('says which group the job does not have', async () => {
-    await lab.job();
-    const worker = start(lab.freshUid(), 0, { ONEBYTE_GROUP: 'p9' });
+    await on.lab.job();
+    const worker = start(on.lab.freshUid(), 0, { ONEBYTE_GROUP: 'p9' });
     await refuses(
       worker,
       0,
@@ -118,7 +97,7 @@ describe('onebyte worker, set up wrongly,', { skip }, () => {
 
   it('refuses another job than the one in the log, and says where they differ', async () => {
     const job = await begun();
-    const other = await lab.job({ rounds: ENDLESS, seed: 2, probes: 5 }, 'other.yaml');
+    const other = await on.lab.job({ rounds: ENDLESS, seed: 2, probes: 5 }, 'other.yaml');
     const worker = start(job.names.uid, 1, { ONEBYTE_JOB: other });
     await refuses(
       worker,
@@ -131,29 +110,29 @@ describe('onebyte worker, set up wrongly,', { skip }, () => {
   it('takes part without a job file, with a file of its own data', async () => {
     const job = await begun();
     const source = (split: string) => `${split}: [{name: own, uri: data/2-${split}.jsonl}]`;
-    await writeFile(lab.path('mine.yaml'), `${source('train')}\n${source('validation')}\n`);
-    const worker = start(job.names.uid, 2, { ONEBYTE_JOB: '', ONEBYTE_DATA: lab.path('mine.yaml') });
+    await writeFile(on.lab.path('mine.yaml'), `${source('train')}\n${source('validation')}\n`);
+    const worker = start(job.names.uid, 2, { ONEBYTE_JOB: '', ONEBYTE_DATA: on.lab.path('mine.yaml') });
     await worker.answers('/readyz', 200);
   });
 
   it('says what is wrong with a file of its own data', async () => {
     const job = await begun();
-    await writeFile(lab.path('mine.yaml'), 'train: [{name: own, url: data/2-train.jsonl}]\n');
-    const worker = start(job.names.uid, 2, { ONEBYTE_JOB: '', ONEBYTE_DATA: lab.path('mine.yaml') });
+    await writeFile(on.lab.path('mine.yaml'), 'train: [{name: own, url: data/2-train.jsonl}]\n');
+    const worker = start(job.names.uid, 2, { ONEBYTE_JOB: '', ONEBYTE_DATA: on.lab.path('mine.yaml') });
     await refuses(worker, 2, 2, /^DATA_INVALID: .*mine\.yaml: train\[0\][\s\S]*\nfield: train\[0\]/);
   });
 
   it('says which data is missing', async () => {
     const job = await begun();
-    await writeFile(lab.path('mine.yaml'), 'train: [{name: own, uri: data/nothing.jsonl}]\n');
-    const worker = start(job.names.uid, 2, { ONEBYTE_JOB: '', ONEBYTE_DATA: lab.path('mine.yaml') });
+    await writeFile(on.lab.path('mine.yaml'), 'train: [{name: own, uri: data/nothing.jsonl}]\n');
+    const worker = start(job.names.uid, 2, { ONEBYTE_JOB: '', ONEBYTE_DATA: on.lab.path('mine.yaml') });
     await refuses(worker, 2, 2, /^DATA_MISSING: .*nothing\.jsonl/);
   });
 
   it('refuses a stream of another version', async () => {
-    await lab.job();
-    const names = jobNames(lab.freshUid());
-    const connection = await openNats({ servers: system.urls });
+    await on.lab.job();
+    const names = jobNames(on.lab.freshUid());
+    const connection = await openNats({ servers: on.system.urls });
     const { config } = await createStream(connection, names, { maxBytes: MAX_BYTES });
     const jsm = await jetstreamManager(connection);
     await jsm.streams.update(names.stream, { metadata: { ...config.metadata, [METADATA.format]: '9' } });
@@ -162,15 +141,14 @@ describe('onebyte worker, set up wrongly,', { skip }, () => {
   });
 
   it('says that its log is full', async () => {
-    await lab.job({ rounds: ENDLESS });
-    const job = await TestJob.make(system, 1 << 15);
-    jobs.add(job);
+    await on.lab.job({ rounds: ENDLESS });
+    const job = await on.make(1 << 15);
     await refuses(start(job.names.uid, 0), 0, 1, /^LOG_FULL: [\s\S]*remedy: /);
   });
 
   it('is not let in with wrong credentials, nor with those of another worker', async () => {
-    await lab.job();
-    const names = jobNames(lab.freshUid());
+    await on.lab.job();
+    const names = jobNames(on.lab.freshUid());
     const permissions = workerPermissions({ names }, 'lab-p0-0');
     const users = [
       { user: 'admin', password: 'admin' },
@@ -184,13 +162,13 @@ describe('onebyte worker, set up wrongly,', { skip }, () => {
       ONEBYTE_NATS_PASSWORD: password,
     });
     await refuses(
-      start(names.uid, 0, user('w', 'x'), lab, guarded),
+      start(names.uid, 0, user('w', 'x'), on.lab, guarded),
       0,
       2,
       /^NATS_DENIED: .*credentials[\s\S]*remedy: /,
     );
-    await refuses(start(names.uid, 1, user('w', 'w'), lab, guarded), 1, 2, /^NATS_DENIED: .*\nremedy: /);
-    const right = start(names.uid, 0, user('w', 'w'), lab, guarded);
+    await refuses(start(names.uid, 1, user('w', 'w'), on.lab, guarded), 1, 2, /^NATS_DENIED: .*\nremedy: /);
+    const right = start(names.uid, 0, user('w', 'w'), on.lab, guarded);
     await right.answers('/readyz', 200);
     await admin.close();
     await right.kill();

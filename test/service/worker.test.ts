@@ -1,44 +1,15 @@
 import assert from 'node:assert/strict';
-import { after, afterEach, before, describe, it } from 'node:test';
-import { TestJob } from '../nats/job.ts';
-import { NatsSystem } from '../nats/server.ts';
+import { describe, it } from 'node:test';
 import { missing } from '../tools/tool.ts';
-import { Lab, type WorkerProcess } from './lab.ts';
+import { ground } from './ground.ts';
 
 const skip = await missing('nats-server');
-const MAX_BYTES = 1 << 24;
 /** More than any test runs for. */
 const ENDLESS = 1_000_000;
 
 describe('onebyte worker', { skip }, () => {
-  let system: NatsSystem;
-  let lab: Lab;
-  let running: WorkerProcess[] = [];
-  const jobs = new Set<TestJob>();
-  before(async () => {
-    [system, lab] = await Promise.all([NatsSystem.start(), Lab.make()]);
-  });
-  afterEach(async () => {
-    await Promise.all(running.map((worker) => worker.kill()));
-    running = [];
-    await Promise.all([...jobs].map((job) => job.close()));
-    jobs.clear();
-  });
-  after(async () => {
-    await system.end();
-    await lab.remove();
-  });
-
-  const start = (uid: string, party: number, env: Record<string, string> = {}): WorkerProcess => {
-    const worker = lab.worker(system, uid, party, env);
-    running.push(worker);
-    return worker;
-  };
-  const make = async (): Promise<TestJob> => {
-    const job = await TestJob.make(system, MAX_BYTES);
-    jobs.add(job);
-    return job;
-  };
+  const on = ground();
+  const { start, make } = on;
   const value = (metrics: string, name: string): number =>
     Number(
       metrics
@@ -48,7 +19,7 @@ describe('onebyte worker', { skip }, () => {
     );
 
   it('runs a job from an empty log to its end with others like it, and exits 0', async () => {
-    await lab.job();
+    await on.lab.job();
     const job = await make();
     const workers = [0, 1, 2].map((party) => start(job.names.uid, party, { ONEBYTE_MIN_WORKERS: '3' }));
     for (const worker of workers) assert.equal((await worker.ended).code, 0, worker.stderr);
@@ -57,7 +28,7 @@ describe('onebyte worker', { skip }, () => {
   });
 
   it('says over HTTP that it lives, that it takes part, and what it counted', async () => {
-    await lab.job({ rounds: ENDLESS });
+    await on.lab.job({ rounds: ENDLESS });
     const job = await make();
     const worker = start(job.names.uid, 0);
     assert.equal(await worker.answers('/readyz', 200), 'stepping\n');
@@ -79,7 +50,7 @@ describe('onebyte worker', { skip }, () => {
   });
 
   it('leaves when it is asked to with SIGTERM, which the log says, and exits 0', async () => {
-    await lab.job({ rounds: ENDLESS });
+    await on.lab.job({ rounds: ENDLESS });
     const job = await make();
     const [first, second] = [start(job.names.uid, 0), start(job.names.uid, 1)];
     await Promise.all([first.answers('/readyz', 200), second.answers('/readyz', 200)]);
@@ -92,12 +63,12 @@ describe('onebyte worker', { skip }, () => {
   });
 
   it('exits 0 on SIGTERM also while it waits for its stream or its server', async () => {
-    await lab.job();
-    const waiting = start(lab.freshUid(), 0);
+    await on.lab.job();
+    const waiting = start(on.lab.freshUid(), 0);
     await waiting.said(/waiting for the stream/);
     const { status, text } = await waiting.get('/readyz');
     assert.deepEqual([status, text.slice(0, 22)], [503, 'waiting for the stream']);
-    const alone = start(lab.freshUid(), 1, { ONEBYTE_NATS_URL: 'nats://127.0.0.1:1' });
+    const alone = start(on.lab.freshUid(), 1, { ONEBYTE_NATS_URL: 'nats://127.0.0.1:1' });
     assert.equal((await alone.said(/no NATS server answers/)).code, 'NATS_UNREACHABLE');
     assert.equal((await alone.get('/healthz')).status, 200);
     for (const worker of [waiting, alone]) {
@@ -107,7 +78,7 @@ describe('onebyte worker', { skip }, () => {
   });
 
   it('is replaced after kill -9 while the others go on, and is the same worker again', async () => {
-    await lab.job({ rounds: ENDLESS });
+    await on.lab.job({ rounds: ENDLESS });
     const job = await make();
     const stays = start(job.names.uid, 0);
     const killed = start(job.names.uid, 1);
@@ -121,15 +92,15 @@ describe('onebyte worker', { skip }, () => {
   });
 
   it('goes on after its server was killed and started again', async () => {
-    await lab.job({ rounds: ENDLESS });
+    await on.lab.job({ rounds: ENDLESS });
     const job = await make();
     const worker = start(job.names.uid, 0);
     await worker.answers('/readyz', 200);
-    await system.kill();
+    await on.system.kill();
     await worker.said(/lost the connection/);
     await worker.answers('/readyz', 503);
     assert.equal((await worker.get('/healthz')).status, 200);
-    await system.start();
+    await on.system.start();
     await worker.answers('/readyz', 200);
     assert.equal(value((await worker.get('/metrics')).text, 'onebyte_reconnects_total'), 1);
   });
