@@ -12,6 +12,7 @@ import {
   kubeletConfig,
   type NodePlace,
   proxyConfig,
+  runcScript,
 } from './node-files.ts';
 import { kubeconfigFor, makeLeaf } from './pki.ts';
 import type { Processes } from './processes.ts';
@@ -90,6 +91,15 @@ export class Node {
     await command('ip', ['link', 'set', this.place.link, connected ? 'up' : 'down']);
   }
 
+  /**
+   * Sets the wall clock wrong for containers that start from now on; needs libfaketime (`FAKETIME`).
+   * @param offset such as `+3600s`; null: right again
+   */
+  async shiftClock(offset: string | null): Promise<void> {
+    const path = join(this.place.folder, 'clock');
+    await (offset === null ? rm(path, { force: true }) : writeFile(path, offset));
+  }
+
   /** Runs a program in the node's namespaces. */
   async run(program: string, args: readonly string[]): Promise<string> {
     const pid = String(await this.#firstProcess());
@@ -146,6 +156,7 @@ export class Node {
       writeFile(join(folder, 'images'), `${images.join('\n')}\n`),
       writeFile(join(folder, 'link'), place.link),
       writeFile(join(folder, 'init.sh'), initScript(place)),
+      writeFile(join(folder, 'runc'), runcScript(place), { mode: 0o755 }),
     ]);
     this.#prepared = true;
   }

@@ -1,15 +1,22 @@
 /** Machines, disks, images and cables that fail while a run trains; each ends in the right state and status. */
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { command } from '../cluster/command.ts';
+import { FAKETIME } from '../cluster/node-files.ts';
 import { type FaultRun, RUN, startFaultRun } from './fault-run.ts';
 import { condition } from './job-view.ts';
 import { type Lab, labMissing, SYSTEM, TEAM } from './lab.ts';
-import { offerToOomKiller, processesWith } from './pods.ts';
+import { killWith, offerToOomKiller, processesWith } from './pods.ts';
 
 const skip = await labMissing();
+const noClock = existsSync(FAKETIME)
+  ? false
+  : 'libfaketime is not installed: it shifts the clock of containers';
+/** Milliseconds. */
+const HOUR = 3_600_000;
 
 describe('a run whose machines fail', { skip }, () => {
   let lab: Lab;
@@ -103,6 +110,32 @@ describe('a run whose machines fail', { skip }, () => {
       await node.connect(false);
       await sleep(10_000);
       await node.connect(true);
+    });
+    await run.isWell(3);
+    await run.isTrue(t);
+  });
+
+  test('the clock of a node is an hour ahead: its workers take part as before', {
+    skip: noClock,
+  }, async (t) => {
+    const name = await nodeWithWorkers();
+    const node = lab.cluster.nodes.find((one) => one.name === name)!;
+    const there = (await run.pods()).filter(({ spec }) => spec?.nodeName === name);
+    await node.shiftClock('+3600s');
+    // Containers have the node's clock from their start on: these start again, where they are.
+    await run.suffers(t, `workers of ${name} killed, to start with a clock an hour ahead`, async () => {
+      for (const { metadata } of there) await killWith(worker(metadata.name));
+    });
+    await run.isWell(3);
+    const pod = there[0]!.metadata.name;
+    const log = await lab.kubectl('-n', TEAM, 'logs', pod, '--tail=1');
+    const ahead = (JSON.parse(log) as { time: number }).time - Date.now();
+    assert.ok(Math.abs(ahead - HOUR) < HOUR / 4, `${pod} is ${ahead} ms ahead`);
+    await run.goesOn(50);
+    await run.isTrue(t);
+    await node.shiftClock(null);
+    await run.suffers(t, 'the same killed, to start with the right clock', async () => {
+      for (const { metadata } of there) await killWith(worker(metadata.name));
     });
     await run.isWell(3);
     await run.isTrue(t);

@@ -8,6 +8,7 @@ import { Lab, labMissing, mib, SYSTEM, TEAM } from './lab.ts';
 import { replayed, runStatus } from './replayed.ts';
 import { RunWatch } from './run-watch.ts';
 import { dataObjects, FEW_ROWS, sentimentJob, stages } from './sentiment.ts';
+import { timelineOf } from './timeline.ts';
 
 const skip = await labMissing();
 const NAME = 'sentiment';
@@ -33,6 +34,7 @@ describe('the product on real nodes', { skip }, () => {
   test('a run is applied, scaled from two workers to five to three as it trains, and ends in the model that its journal gives', async (t) => {
     await lab.apply(dataObjects());
     const applied = performance.now();
+    const appliedAt = Date.now();
     await lab.apply([sentimentJob({ name: NAME, spec })]);
     await lab.until('the job has a stream', async () => {
       return (await jobView(lab, NAME)).status?.stream !== undefined;
@@ -44,6 +46,8 @@ describe('the product on real nodes', { skip }, () => {
     t.diagnostic(`kubectl apply to the first round: ${seconds(run.rounds[0]!.at - applied)}`);
 
     await lab.until('both train', async () => (await columns(lab, NAME)).WORKERS === '2/2');
+    for (const { metadata } of await workerPods(lab, NAME))
+      t.diagnostic(await timelineOf(lab, metadata.name, appliedAt));
     const two = await jobView(lab, NAME);
     assert.equal(condition(two, 'Succeeded'), 'Unknown Running');
     assert.equal(condition(two, 'Ready'), 'True EnoughWorkers');
