@@ -6,13 +6,14 @@ import { parseArgs } from 'node:util';
 import { toolCache } from '../tools/tool.ts';
 import { startCluster } from './cluster.ts';
 import { clusterMissing, nodesMissing } from './machine.ts';
+import { natsArchive, PUBLISHED_NATS } from './nats-image.ts';
 import { killFolder } from './processes.ts';
 import { productImage } from './product-image.ts';
 
 const usage = `usage: npm run cluster -- COMMAND [--name NAME]
   up [--nodes N] [--image FILE]... [--product]   starts a cluster and prints how to reach it; by default a control
      [--controller-manager] [--scheduler] [--audit]   plane alone. FILE: an image archive for all nodes;
-                                                 --product: the image of this checkout, as onebyte.test/onebyte:dev
+                                                 --product: the image of this checkout as onebyte:0.1.0, and that of NATS
   down                                           ends it and removes everything it wrote
   kubeconfig                                     prints the path of its kubeconfig`;
 
@@ -40,7 +41,11 @@ async function main(): Promise<number> {
       if (reason) return say(`cannot start a cluster: ${reason}`, 1);
       if (existsSync(folder)) return say(`${values.name} is up, or was left behind; take it down first`, 1);
       const images = [...values.image];
-      if (values.product) images.push((await productImage('dev')).path);
+      if (values.product) {
+        // By the names that they have in the world: the chart finds them where no registry is at hand.
+        images.push((await productImage('0.1.0', 'docker.io/library/onebyte')).path);
+        images.push(await natsArchive(PUBLISHED_NATS));
+      }
       await mkdir(folder, { recursive: true });
       const cluster = await startCluster({
         folder,

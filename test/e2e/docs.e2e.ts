@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { stringify } from 'yaml';
+import { PUBLISHED_NATS } from '../cluster/nats-image.ts';
 import { run } from '../operator/chart/helm.ts';
 import { tool } from '../tools/tool.ts';
 import { Lab, labMissing } from './lab.ts';
@@ -28,7 +29,7 @@ describe('docs/install.md', { skip }, () => {
     const bare = {
       repository: 'docker.io/library/onebyte',
       tag: '0.1.0',
-      nats: 'docker.io/library/nats:2.14.2-alpine',
+      nats: PUBLISHED_NATS,
     };
     lab = await Lab.start({ nodes: 2, bare }, (line) => console.log(line));
   });
@@ -40,7 +41,7 @@ describe('docs/install.md', { skip }, () => {
   test('each command does what the page says', async (t) => {
     const bin = join(folder, 'bin');
     await mkdir(bin);
-    await symlink(join(lab.cluster.folder, 'bin', 'kubectl'), join(bin, 'kubectl'));
+    await symlink(join(lab.reach.folder, 'bin', 'kubectl'), join(bin, 'kubectl'));
     // The one thing that differs: the sidecar that watches the configuration of NATS has an image that is not here.
     const extra = join(folder, 'values.yaml');
     await writeFile(extra, stringify({ 'nats-server': { reloader: { enabled: false } } }));
@@ -48,7 +49,7 @@ describe('docs/install.md', { skip }, () => {
     await writeFile(join(bin, 'helm'), script, { mode: 0o755 });
     // The page changes the namespace of its context.
     const kubeconfig = join(folder, 'kubeconfig');
-    await copyFile(lab.cluster.kubeconfig, kubeconfig);
+    await copyFile(lab.reach.kubeconfig, kubeconfig);
     const env = {
       PATH: `${bin}:${process.env.PATH}`,
       HOME: folder,

@@ -1,16 +1,26 @@
 /** A cluster with everything installed as a user would: NATS, the chart, volumes, namespaces under the restricted level. */
 import { execFile } from 'node:child_process';
-import { chmod, cp, mkdir, writeFile } from 'node:fs/promises';
+import { chmod, cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { resolveModel } from '../../worker/data/cache.ts';
 import { type Cluster, startCluster } from '../cluster/cluster.ts';
 import { nodesMissing } from '../cluster/machine.ts';
-import { type ProductImage, productImage } from '../cluster/product-image.ts';
+import { natsArchive } from '../cluster/nats-image.ts';
+import { productImage } from '../cluster/product-image.ts';
 import { JwtOperator } from '../nats/jwt.ts';
 import { chart, helm } from '../operator/chart/helm.ts';
 import { missing } from '../tools/tool.ts';
-import { NATS_CLAIM, natsArchive, natsValues } from './nats.ts';
+import { NATS_CLAIM, natsValues } from './nats.ts';
+import {
+  attach,
+  FOREIGN,
+  type Forward,
+  foreignKubeconfig,
+  foreignMissing,
+  forward,
+  type Reach,
+} from './reach.ts';
 import { RunWatch } from './run-watch.ts';
 import { MODEL } from './sentiment.ts';
 import { claimObject, volumeObject } from './storage.ts';
@@ -18,8 +28,15 @@ import { claimObject, volumeObject } from './storage.ts';
 export const SYSTEM = 'onebyte';
 export const TEAM = 'team';
 
-/** Programs beside those of a node that the lab needs, by Debian package. */
-export async function labMissing(): Promise<false | string> {
+/**
+ * Why there can be no lab, or false.
+ * @param where `own`: for tests that end machines and programs, which are never done to a cluster of somebody else's
+ */
+export async function labMissing(where: 'own' | 'any' = 'own'): Promise<false | string> {
+  const foreign = foreignKubeconfig();
+  if (foreign !== null && where === 'own')
+    return `${FOREIGN.kubeconfig} is set, and this test ends nodes and programs: it wants a cluster of its own`;
+  if (foreign !== null) return (await foreignMissing(foreign)) || missing('helm');
   const reason = await nodesMissing();
   if (reason) return reason;
   for (const program of ['buildah', 'debootstrap']) {
@@ -41,6 +58,18 @@ export interface LabOptions {
 
 type Log = (line: string) => void;
 
+interface ImageName {
+  readonly repository: string;
+  readonly tag: string;
+}
+
+/** Namespace and name of each claim, and the folder that its volume is. */
+const VOLUMES = [
+  [TEAM, 'models', 'models'],
+  [TEAM, 'output', 'output'],
+  [SYSTEM, NATS_CLAIM, 'nats'],
+] as const;
+
 /** Milliseconds between two looks. */
 const PAUSE = 250;
 
@@ -48,15 +77,18 @@ const PAUSE = 250;
 const since = (from: number) => `${((performance.now() - from) / 1000).toFixed(1)} s`;
 
 export class Lab {
-  readonly cluster: Cluster;
-  readonly image: ProductImage;
+  readonly reach: Reach;
+  readonly image: ImageName;
   readonly nats = new JwtOperator();
   /** Of the machine, and of every node: what stands for network storage. */
   readonly storage: string;
+  readonly #own: Cluster | null;
   readonly #log: Log;
+  #forward: Forward | null = null;
 
-  private constructor(cluster: Cluster, image: ProductImage, storage: string, log: Log) {
-    this.cluster = cluster;
+  private constructor(where: Cluster | Reach, image: ImageName, storage: string, log: Log) {
+    this.reach = where;
+    this.#own = 'nodes' in where ? where : null;
     this.image = image;
     this.storage = storage;
     this.#log = log;
@@ -64,22 +96,11 @@ export class Lab {
 
   /** Cluster, images, NATS and the operator, all ready. @param log told each figure */
   static async start(options: LabOptions, log: Log): Promise<Lab> {
-    let from = performance.now();
-    const { bare } = options;
-    const image = await productImage(bare?.tag ?? 'e2e', bare?.repository);
-    const { repository, tag } = image;
-    log(`image ${repository}:${tag}: ${mib(image.bytes)} compressed, there after ${since(from)}`);
-    from = performance.now();
-    const images = [image.path, await natsArchive(bare?.nats)];
-    const cluster = await startCluster({ nodes: options.nodes ?? 2, images });
-    log(`cluster of ${cluster.nodes.length} nodes with these images: ready after ${since(from)}`);
-    // Goes with the cluster, even when this process is killed.
-    const storage = join(cluster.folder, 'volumes');
-    await mkdir(storage);
-    const lab = new Lab(cluster, image, storage, log);
+    const foreign = foreignKubeconfig();
+    const lab = await (foreign === null ? Lab.#onOwn(options, log) : Lab.#onForeign(foreign, log));
     try {
       await lab.#volumes();
-      if (bare !== undefined) return lab;
+      if (options.bare !== undefined) return lab;
       await lab.#namespaces();
       await lab.#install(options.values ?? {});
     } catch (error) {
@@ -90,17 +111,62 @@ export class Lab {
     return lab;
   }
 
+  static async #onOwn({ bare, nodes = 2 }: LabOptions, log: Log): Promise<Lab> {
+    let from = performance.now();
+    const image = await productImage(bare?.tag ?? 'e2e', bare?.repository);
+    const { repository, tag } = image;
+    log(`image ${repository}:${tag}: ${mib(image.bytes)} compressed, there after ${since(from)}`);
+    from = performance.now();
+    const images = [image.path, await natsArchive(bare?.nats)];
+    const cluster = await startCluster({ nodes, images });
+    log(`cluster of ${cluster.nodes.length} nodes with these images: ready after ${since(from)}`);
+    // Goes with the cluster, even when this process is killed.
+    const storage = join(cluster.folder, 'volumes');
+    await mkdir(storage);
+    return new Lab(cluster, image, storage, log);
+  }
+
+  static async #onForeign(kubeconfig: string, log: Log): Promise<Lab> {
+    const [repository, tag] = (process.env[FOREIGN.image] || 'docker.io/library/onebyte:0.1.0').split(
+      /:(?=[^/]*$)/,
+    ) as [string, string];
+    log(`the cluster of ${kubeconfig}, with ${repository}:${tag} and the chart's own image of NATS`);
+    const storage = await mkdtemp(join(process.env[FOREIGN.volumes]!, 'onebyte-e2e-'));
+    await chmod(storage, 0o755);
+    return new Lab(await attach(kubeconfig), { repository, tag }, storage, log);
+  }
+
+  /** The cluster of this lab's own, with its machines. */
+  get cluster(): Cluster {
+    if (this.#own === null) throw new Error('the cluster is not of this lab');
+    return this.#own;
+  }
+
   async down(): Promise<void> {
-    await this.cluster.down();
+    this.#forward?.close();
+    if (this.#own === null) await this.#leave();
+    await this.reach.down();
+  }
+
+  /** Takes everything out of a cluster that stays. */
+  async #leave(): Promise<void> {
+    const ignore = () => undefined;
+    await this.kubectl('-n', TEAM, 'delete', 'ftj', '--all', '--timeout=120s').catch(ignore);
+    await this.helm(['uninstall', 'onebyte', '--wait']).catch(ignore);
+    await this.kubectl('delete', 'namespace', TEAM, SYSTEM, '--ignore-not-found').catch(ignore);
+    const volumes = VOLUMES.map(([namespace, name]) => `${namespace}-${name}`);
+    await this.kubectl('delete', 'pv', ...volumes, '--ignore-not-found').catch(ignore);
+    await this.kubectl('delete', 'crd', 'finetunejobs.onebyte.dev', '--ignore-not-found').catch(ignore);
+    await rm(this.storage, { recursive: true, force: true });
   }
 
   kubectl(...args: string[]): Promise<string> {
-    return this.cluster.kubectl(args);
+    return this.reach.kubectl(args);
   }
 
   apply(objects: readonly object[]): Promise<string> {
     const list = { apiVersion: 'v1', kind: 'List', items: objects };
-    return this.cluster.kubectl(['apply', '--server-side', '-f', '-'], JSON.stringify(list));
+    return this.reach.kubectl(['apply', '--server-side', '-f', '-'], JSON.stringify(list));
   }
 
   async get<T>(...args: string[]): Promise<T> {
@@ -112,7 +178,7 @@ export class Lab {
     const { code, stdout, stderr } = await helm(
       [...args, '--namespace', SYSTEM],
       values,
-      this.cluster.kubeconfig,
+      this.reach.kubeconfig,
     );
     if (code !== 0) throw new Error(`helm ${args[0]}: ${stderr}`);
     return stdout;
@@ -122,20 +188,24 @@ export class Lab {
   get values(): object {
     const { repository, tag } = this.image;
     return {
-      image: { repository, tag, pullPolicy: 'Never' },
+      image: { repository, tag, pullPolicy: this.#own === null ? 'IfNotPresent' : 'Never' },
       nats: {
         enabled: true,
         operatorSecret: 'nats-operator',
         account: { seedSecret: 'nats-account' },
         logMaxBytes: 16 * 2 ** 20,
       },
-      'nats-server': natsValues(this.nats.config),
+      'nats-server': natsValues(this.nats.config, this.#own !== null),
       operator: { pollSeconds: 1 },
     };
   }
 
   /** NATS, as this machine reaches it. */
   async natsUrl(): Promise<string> {
+    if (this.#own === null) {
+      this.#forward ??= await forward(this.reach, SYSTEM, 'service/nats :4222');
+      return `nats://127.0.0.1:${this.#forward.port}`;
+    }
     const path = 'jsonpath={.spec.clusterIP}';
     const address = await this.kubectl('-n', SYSTEM, 'get', 'service', 'nats', '-o', path);
     return `nats://${address}:4222`;
@@ -188,11 +258,9 @@ export class Lab {
       await chmod(this.volume(name), 0o777);
     }
     await chmod(join(this.volume('models'), 'models'), 0o777);
-    await this.apply([
-      volumeObject(TEAM, 'models', this.volume('models')),
-      volumeObject(TEAM, 'output', this.volume('output')),
-      volumeObject(SYSTEM, NATS_CLAIM, this.volume('nats')),
-    ]);
+    await this.apply(
+      VOLUMES.map(([namespace, name, folder]) => volumeObject(namespace, name, this.volume(folder))),
+    );
   }
 
   async #namespaces(): Promise<void> {

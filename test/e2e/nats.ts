@@ -1,25 +1,16 @@
-/** NATS in the cluster: the pinned nats-server in an image of ours, for no registry is at hand. */
-import { cached, imageOf } from '../cluster/image.ts';
-import { tool } from '../tools/tool.ts';
+/** How the chart's own NATS is brought: with accounts, in the image that a cluster of ours has. */
+import { NATS_IMAGE } from '../cluster/nats-image.ts';
 
-export const NATS_IMAGE = 'onebyte.test/nats:2.15.1';
-const USER = 1000;
-
-/** @param name that the image is to have, such as the published one's */
-export async function natsArchive(name = NATS_IMAGE): Promise<string> {
-  const program = await tool('nats-server');
-  const config = { Entrypoint: ['nats-server'], User: `${USER}:${USER}`, Env: ['PATH=/usr/local/bin'] };
-  return cached(`${name.replaceAll(/[/:]/g, '-')}-2.15.1.tar`, (path) =>
-    imageOf(path, name, { 'usr/local/bin/nats-server': program }, config),
-  );
-}
-
-/** Values of the chart that bring its NATS with this image and with accounts. @param config of the server, beside the chart's */
-export function natsValues(config: object): object {
+/**
+ * Values of the chart that bring its NATS with accounts.
+ * @param config of the server, beside the chart's
+ * @param own with this image rather than the published one
+ */
+export function natsValues(config: object, own: boolean): object {
   const [repository, tag] = NATS_IMAGE.split(':');
   return {
     fullnameOverride: 'nats',
-    container: { image: { repository, tag, pullPolicy: 'Never' } },
+    ...(own && { container: { image: { repository, tag, pullPolicy: 'Never' } } }),
     // It has an image of its own, and nothing here changes the configuration of a server that runs.
     reloader: { enabled: false },
     config: { jetstream: { fileStore: { pvc: { size: '1Gi' } } }, merge: config },

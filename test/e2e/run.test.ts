@@ -10,7 +10,7 @@ import { RunWatch } from './run-watch.ts';
 import { dataObjects, FEW_ROWS, sentimentJob, stages } from './sentiment.ts';
 import { timelineOf } from './timeline.ts';
 
-const skip = await labMissing();
+const skip = await labMissing('any');
 const NAME = 'sentiment';
 
 const spec = {

@@ -8,9 +8,10 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { type Cluster, startCluster } from '../cluster/cluster.ts';
 import { command } from '../cluster/command.ts';
+import { NATS_IMAGE, natsArchive } from '../cluster/nats-image.ts';
+import { productImage } from '../cluster/product-image.ts';
 import { FaultRun } from './fault-run.ts';
 import { Lab, labMissing } from './lab.ts';
-import { NATS_IMAGE, natsArchive } from './nats.ts';
 import { RunWatch } from './run-watch.ts';
 import { claimObject, volumeObject } from './storage.ts';
 
@@ -49,7 +50,7 @@ describe('a second cluster', { skip }, () => {
     const log = (line: string) => console.log(line);
     lab = await Lab.start({ nodes: 1, values: { 'nats-server': { config } } }, log);
     run = await FaultRun.start(lab, 2);
-    site = await startCluster({ nodes: 1, images: [lab.image.path, await natsArchive()] });
+    site = await startCluster({ nodes: 1, images: [(await productImage('e2e')).path, await natsArchive()] });
     const { hostname } = new URL(await lab.natsUrl());
     for (const port of [4222, 7422]) doors.push(await doorTo(site.network!.host, hostname, port));
     await site.kubectl(['create', 'namespace', 'hospital']);
