@@ -45,6 +45,8 @@ interface SecretSource {
 
 /** Seconds that a worker has to leave: a round, and the next proposer's patience. */
 const LEAVE_SECONDS = 60;
+/** Seconds that the first worker has to begin the run: what all others would compute at the same time, for nothing. */
+const HEAD_START_SECONDS = 30;
 /** A lost node's workers are replaced after so long; the protocol minds neither two nor none. */
 const NODE_LOST_SECONDS = 30;
 const USER = 65532;
@@ -125,6 +127,9 @@ export function workerPod(job: Job, identity: WorkerIdentity, settings: PodSetti
   });
   const worker = pod.spec!.containers.find(({ name }) => name === WORKER_CONTAINER)!;
   Object.assign(worker, probes());
+  const first = groupsOf(job.spec).find(({ replicas }) => replicas > 0);
+  if (identity.index > 0 || group.name !== first?.name)
+    worker.env!.push({ name: 'ONEBYTE_HEAD_START_SECONDS', value: String(HEAD_START_SECONDS) });
   return pod;
 }
 

@@ -10,23 +10,27 @@ export interface Beginning {
   readonly uid: string;
   /** Makes the genesis of a run that has none; null: somebody else does. */
   readonly make: (() => Promise<GenesisRecord>) | null;
+  /** Milliseconds that others have to begin it first. */
+  readonly headStartMs: number;
   readonly signal: AbortSignal;
 }
 
-const PAUSE = 500;
+const PAUSE = 250;
 
 /**
  * The genesis record of a run: the log's, as soon as there is one. Of several workers that make one at once, the first
  * to append it decides.
  * @throws OnebyteError RUN_OTHER_JOB for a log of another job, LOG_FULL, and what `make` throws
  */
-export async function findGenesis({ log, uid, make, signal }: Beginning): Promise<GenesisRecord> {
-  for (let made: GenesisRecord | null = null; ; ) {
+export async function findGenesis(beginning: Beginning): Promise<GenesisRecord> {
+  const { log, uid, make, signal } = beginning;
+  let made: GenesisRecord | null = null;
+  for (let waited = 0; ; waited += PAUSE) {
     signal.throwIfAborted();
     try {
       const { genesis, last } = await genesisIn(log);
       if (genesis !== null) return belonging(genesis, uid);
-      made ??= make === null ? null : await make();
+      if (waited >= beginning.headStartMs) made ??= make === null ? null : await make();
       if (made !== null) {
         await log.append(sealRecord(emptyLedger(), made), { expectedLast: last, id: `genesis-${uid}` });
         continue;

@@ -49,7 +49,7 @@ export async function openEngine(
   store: Store | null,
 ): Promise<{ genesis: GenesisRecord; engine: ThreadedEngine }> {
   const { settings, assignment, log, logger, signal, phase } = opening;
-  const { worker, threads, artifacts, cacheBytes } = settings;
+  const { worker, threads, artifacts, cacheBytes, headStartMs } = settings;
   const { uid, text, jobFolder, dataFolder, data } = assignment;
   const note = (line: string) => logger.info(line);
   const modelFor = (job: string) => modelOf(job, { folder: jobFolder, log: note });
@@ -65,7 +65,7 @@ export async function openEngine(
           return made;
         };
   phase('looking for the beginning of the run');
-  const genesis = await findGenesis({ log, uid, make, signal });
+  const genesis = await findGenesis({ log, uid, make, headStartMs, signal });
   checkJob(assignment, genesis);
   phase('fetching the model');
   const modelDir = await modelFor(genesis.job);

@@ -21,6 +21,8 @@ export const SERVICE_VARIABLES = {
   group: 'ONEBYTE_GROUP',
   /** Workers that a run without members waits for, for a while, before its first round. */
   minWorkers: 'ONEBYTE_MIN_WORKERS',
+  /** Seconds that others have to begin a run that has no beginning yet, before this worker does. */
+  headStartSeconds: 'ONEBYTE_HEAD_START_SECONDS',
   /** Where health and metrics are served: a port, 0 for any that is free; an address, by default all. */
   port: 'ONEBYTE_PORT',
   host: 'ONEBYTE_HOST',
@@ -49,6 +51,7 @@ export interface ServiceSettings {
   readonly worker: string;
   readonly group: string;
   readonly minWorkers: number;
+  readonly headStartMs: number;
   readonly port: number;
   readonly host: string | undefined;
   readonly artifacts: string;
@@ -109,6 +112,7 @@ export function serviceSettings(env: Environment): ServiceSettings {
     worker,
     group: text('group') ?? '',
     minWorkers: number('minWorkers', 1, 1, 1024),
+    headStartMs: 1000 * number('headStartSeconds', 0, 0, 3600),
     port: number('port', DEFAULT_PORT, 0, 65535),
     host: text('host'),
     artifacts: join(cacheFolder(env), 'artifacts'),

@@ -23,6 +23,26 @@ describe('the pods of a job', () => {
     assert.deepEqual(containerOf(workerPod(job, worker, settings)).envFrom, [proxy]);
   });
 
+  test('all but the first leave the beginning of the run to that one', () => {
+    const name = 'ONEBYTE_HEAD_START_SECONDS';
+    const groups = {
+      replicas: 0,
+      groups: [
+        { name: 'a', replicas: 2 },
+        { name: 'b', replicas: 1 },
+      ],
+    };
+    const waits = (spec: object, group: string, index: number) => {
+      const pod = workerPod(jobOf('tune', spec), { ...worker, group, index }, settings);
+      return containerOf(pod).env!.some((variable) => variable.name === name && Number(variable.value) > 0);
+    };
+    assert.deepEqual([waits({}, '', 0), waits({}, '', 1)], [false, true]);
+    assert.deepEqual(
+      [waits(groups, 'a', 0), waits(groups, 'a', 1), waits(groups, 'b', 0)],
+      [false, true, true],
+    );
+  });
+
   test('each runs a command that the image has', () => {
     const commands = program().commands.map((command) => command.name());
     for (const pod of [exportPod(job, settings), workerPod(job, worker, settings)]) {
