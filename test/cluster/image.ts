@@ -105,3 +105,33 @@ export async function archive(path: string, name: string, root: string, config: 
     await rm(folder, { recursive: true, force: true });
   }
 }
+
+export interface Layer {
+  /** Path that it was copied to, or the instruction that made it. */
+  readonly from: string;
+  /** Compressed. */
+  readonly bytes: number;
+}
+
+/** Layers of an image in an OCI archive, from the base up. */
+export async function layersOf(path: string): Promise<Layer[]> {
+  const read = async <T>(name: string) => JSON.parse(await command('tar', ['-xOf', path, name])) as T;
+  const blob = ({ digest }: Blob) => `blobs/${digest.replace(':', '/')}`;
+  const { manifests } = await read<{ manifests: [Blob] }>('index.json');
+  const { config, layers } = await read<{ config: Blob; layers: Blob[] }>(blob(manifests[0]));
+  const { history } = await read<{ history?: { created_by?: string; empty_layer?: boolean }[] }>(
+    blob(config),
+  );
+  // A base without a history has its one layer first.
+  const steps = (history ?? []).filter(({ empty_layer }) => empty_layer !== true);
+  const offset = layers.length - steps.length;
+  return layers.map(({ size }, i) => {
+    const step = (i < offset ? undefined : steps[i - offset]?.created_by) ?? 'base';
+    return { from: /COPY \S+ in (\S+)/.exec(step)?.[1] ?? step.replace(/^\/bin\/sh -c /, ''), bytes: size };
+  });
+}
+
+interface Blob {
+  readonly digest: string;
+  readonly size: number;
+}

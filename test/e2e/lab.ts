@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { resolveModel } from '../../worker/data/cache.ts';
 import { type Cluster, startCluster } from '../cluster/cluster.ts';
+import { layersOf } from '../cluster/image.ts';
 import { nodesMissing } from '../cluster/machine.ts';
 import { natsArchive } from '../cluster/nats-image.ts';
 import { productImage } from '../cluster/product-image.ts';
@@ -116,6 +117,10 @@ export class Lab {
     const image = await productImage(bare?.tag ?? 'e2e', bare?.repository);
     const { repository, tag } = image;
     log(`image ${repository}:${tag}: ${mib(image.bytes)} compressed, there after ${since(from)}`);
+    const layers = (await layersOf(image.path)).filter(({ bytes }) => bytes > 100_000);
+    log(
+      `its layers: ${layers.map((layer) => `${layer.from} ${(layer.bytes / 2 ** 20).toFixed(1)} MiB`).join(', ')}`,
+    );
     from = performance.now();
     const images = [image.path, await natsArchive(bare?.nats)];
     const cluster = await startCluster({ nodes, images });

@@ -3,12 +3,13 @@ import assert from 'node:assert/strict';
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import type { Pod } from '../../operator/kube/mod.ts';
 import { columns, condition, eventReasons, jobView, operatorPods, workerPods } from './job-view.ts';
 import { Lab, labMissing, mib, SYSTEM, TEAM } from './lab.ts';
 import { replayed, runStatus } from './replayed.ts';
 import { RunWatch } from './run-watch.ts';
 import { dataObjects, FEW_ROWS, sentimentJob, stages } from './sentiment.ts';
-import { timelineOf } from './timeline.ts';
+import { isReady, startToReady, timelineOf } from './timeline.ts';
 
 const skip = await labMissing('any');
 const NAME = 'sentiment';
@@ -46,6 +47,10 @@ describe('the product on real nodes', { skip }, () => {
     t.diagnostic(`kubectl apply to the first round: ${seconds(run.rounds[0]!.at - applied)}`);
 
     await lab.until('both train', async () => (await columns(lab, NAME)).WORKERS === '2/2');
+    const ready = async (pods: Promise<Pod[]>) => (await pods).filter((pod) => isReady(pod)).length;
+    await lab.until('both are ready', async () => (await ready(workerPods(lab, NAME))) === 2);
+    for (const pod of [...(await operatorPods(lab)), ...(await workerPods(lab, NAME))])
+      t.diagnostic(startToReady(pod));
     for (const { metadata } of await workerPods(lab, NAME))
       t.diagnostic(await timelineOf(lab, metadata.name, appliedAt));
     const two = await jobView(lab, NAME);

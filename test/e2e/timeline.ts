@@ -1,4 +1,5 @@
 /** Where the time goes from an applied job to its first round, as its workers' own logs tell it. */
+import type { Pod } from '../../operator/kube/mod.ts';
 import { type Lab, TEAM } from './lab.ts';
 
 /** A line that pino wrote. */
@@ -14,4 +15,21 @@ export async function timelineOf(lab: Lab, pod: string, from: number): Promise<s
   const end = lines.findIndex(({ msg }) => msg === 'joined');
   const told = lines.slice(0, end + 1).map(({ time, msg }) => `${((time - from) / 1000).toFixed(1)} ${msg}`);
   return `${pod}, seconds after the job was applied: ${told.join('; ')}`;
+}
+
+/** How long a pod took, by the whole seconds that Kubernetes writes down. */
+export function startToReady({ metadata, spec, status }: Pod): string {
+  const ready = readyCondition(status);
+  const started = status?.containerStatuses?.[0]?.state?.running?.startedAt;
+  if (ready?.lastTransitionTime === undefined || started === undefined) return `${metadata.name}: not ready`;
+  const [made, began, done] = [metadata.creationTimestamp!, started, ready.lastTransitionTime].map(
+    (time) => new Date(time).getTime() / 1000,
+  ) as [number, number, number];
+  return `${metadata.name} on ${spec?.nodeName}: container started ${began - made} s after the pod was made, ready ${done - began} s after that`;
+}
+
+export const isReady = ({ status }: Pod): boolean => readyCondition(status) !== undefined;
+
+function readyCondition(status: Pod['status']) {
+  return status?.conditions?.find(({ type, status: is }) => type === 'Ready' && is === 'True');
 }
