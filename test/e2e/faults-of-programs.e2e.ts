@@ -99,30 +99,29 @@ describe('a run whose programs fail', { skip }, () => {
   });
 
   test('credentials are not the right ones: the worker says so, the others go on, and the right ones mend it', async (t) => {
-    const secret = `${RUN}-2-${run.uid.slice(0, 8)}`;
-    const get = () => lab.kubectl('-n', TEAM, 'get', 'secret', secret, '-o', 'jsonpath={.data.credentials}');
-    const set = (data: string) =>
-      lab.kubectl(
-        '-n',
-        TEAM,
-        'patch',
-        'secret',
-        secret,
-        '--type=merge',
-        `--patch=${JSON.stringify({ data: { credentials: data } })}`,
-      );
-    const right = await get();
-    const wrong = Buffer.from(new JwtOperator().credentials('stranger')).toString('base64');
+    // Not the first: its pod is where the others look for what is well.
+    const { name } = (await run.pods()).at(-1)!.metadata;
+    const secret = `${name}-${run.uid.slice(0, 8)}`;
+    const inTeam = (...args: string[]) => lab.kubectl('-n', TEAM, ...args);
+    const set = (credentials: string) =>
+      inTeam('patch', 'secret', secret, '--type=merge', '-p', JSON.stringify({ data: { credentials } }));
+    const right = await inTeam('get', 'secret', secret, '-o', 'jsonpath={.data.credentials}');
+    const wrong = new JwtOperator().credentials('stranger');
+    const mounted = () => inTeam('exec', name, '--', 'cat', '/etc/onebyte/nats/credentials');
     await run.suffers(t, 'credentials of another account', async () => {
-      await set(wrong);
-      // Mounted secrets follow in a while; the worker reads them as it starts.
-      await lab.kubectl('-n', TEAM, 'delete', 'pod', `${RUN}-2`, '--wait=false');
+      await set(Buffer.from(wrong).toString('base64'));
+      // The kubelet brings them to the pod in a while; the worker reads them as it starts.
+      await lab.until('they are there', async () => (await mounted()).trim() === wrong.trim());
+      assert.equal(await killWith(worker(name)), 1);
     });
-    // The operator may have put the right ones back as it made the new pod.
-    const told = async () => /NATS_DENIED/.test(JSON.stringify((await run.job()).status));
-    let isTold = false;
-    await lab.until('told or mended', async () => (isTold = await told()) || (await get()) !== wrong);
-    t.diagnostic(isTold ? 'the status says NATS_DENIED' : 'the operator wrote the right ones again');
+    const scaled = async () => {
+      const { conditions = [] } = (await run.job()).status ?? {};
+      return conditions.find(({ type }) => type === 'Scaled');
+    };
+    await lab.until('the status says so', async () => /NATS_DENIED/.test((await scaled())?.message ?? ''));
+    assert.equal((await scaled())?.reason, 'InputRefused');
+    assert.equal((await run.columns()).WORKERS, '2/3');
+    t.diagnostic(`Scaled: InputRefused: ${(await scaled())?.message}`);
     await set(right);
     await run.isWell(3);
     await run.isTrue(t);
