@@ -31,7 +31,7 @@ export interface NodeOptions {
 }
 
 /** Weight of a node's processor time, where one process has 1024. */
-const CPU_SHARES = 8 * 1024;
+const CPU_SHARES = 2 * 1024;
 
 /** How many nodes each knows the way to, from the start. */
 const PEERS = 9;

@@ -46,7 +46,7 @@ export class JwtOperator {
       resolver_preload: {
         [system.getPublicKey()]: account(system, 'system', {}),
         [this.#account.getPublicKey()]: account(this.#account, 'jobs', {
-          disk_storage: 1 << 26,
+          disk_storage: 1 << 30,
           streams: 100,
           consumer: 100,
         }),
