@@ -91,7 +91,11 @@ export function gather(observed: readonly Observed[]): History {
         });
         break;
       case 'divergence':
-        events.push({ round: seen.round, tone: 'error', text: `${nameOf(seen.slot)} diverged` });
+        events.push({
+          round: seen.round,
+          tone: 'error',
+          text: `${nameOf(seen.slot)} diverged, first in ${seen.tensor}`,
+        });
         break;
       case 'round': {
         for (const part of pool(seen.evaluations ?? [])) evaluations.push({ ...part, round: seen.round });

@@ -75,13 +75,13 @@ export interface DisputeObserved {
   readonly proposer: string;
 }
 
-/** A replica whose state is not what the log says. */
+/** A replica whose own state was wrong, which it found out and built anew. */
 export interface DivergenceObserved {
   readonly type: 'divergence';
   readonly round: number;
   readonly slot: number;
-  readonly expected: string;
-  readonly found: string;
+  /** The first one that was wrong. */
+  readonly tensor: string;
 }
 
 export interface NoticeObserved {

@@ -138,15 +138,13 @@ export function update(model: ViewModel, observed: Observed, at: number): ViewMo
       const text = `${nameOf(model, observed.slot)} ${what} in round ${observed.round} (proposer ${observed.proposer})`;
       return say(model, at, 'error', text);
     }
-    case 'divergence': {
-      const digests = `expected ${observed.expected.slice(0, 12)}, found ${observed.found.slice(0, 12)}`;
+    case 'divergence':
       return say(
         model,
         at,
         'error',
-        `${nameOf(model, observed.slot)} diverged at round ${observed.round}: ${digests}`,
+        `${nameOf(model, observed.slot)} diverged by round ${observed.round}, first in ${observed.tensor}`,
       );
-    }
     case 'resumed':
       return resumed(model, observed, at);
     case 'round':

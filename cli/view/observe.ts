@@ -37,16 +37,11 @@ export function observationsOf(
       const moved = after.round > before.round;
       return [...(moved ? [round] : []), ...membership(before.members, after.members, record.leaves)];
     }
-    case 'dispute':
-      return [
-        {
-          type: 'dispute',
-          round: record.round,
-          slot: record.slot,
-          reason: record.reason,
-          proposer: called(before.members, record.proposer),
-        },
-      ];
+    case 'dispute': {
+      const { round, slot, reason, proposer, expected } = record;
+      if (reason === 'tensor') return [{ type: 'divergence', round, slot, tensor: expected }];
+      return [{ type: 'dispute', round, slot, reason, proposer: called(before.members, proposer) }];
+    }
     default:
       return [];
   }

@@ -94,8 +94,7 @@ export function anyObserved(anyRound: fc.Arbitrary<number> = round): fc.Arbitrar
       type: fc.constant('divergence' as const),
       round: anyRound,
       slot,
-      expected: hostileText,
-      found: hostileText,
+      tensor: hostileText,
     }),
     fc.record({
       type: fc.constant('notice' as const),

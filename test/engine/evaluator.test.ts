@@ -73,6 +73,7 @@ for (const [name, spec] of SCOPES) {
       assert.equal(found.lossCount, 21);
       assert.equal(found.forwards, sides === 2 ? 10 : 6);
       assert.equal(found.examples, found.forwards * 21);
+      assert.ok(found.directionSeconds > 0 && found.directionSeconds < found.seconds);
       await opened.evaluator.close();
     });
   }

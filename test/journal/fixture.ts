@@ -122,7 +122,7 @@ export function started(members: number, spec: JobSpec = jobSpec()): Ledger {
   return put(ledger, roundOf(ledger, { joins, bytes: [] }));
 }
 
-/** Records of a whole run: four joins, a leave, a straggler, evaluations, a dispute, a checkpoint, the end. */
+/** Records of a whole run: four joins, a leave, a straggler, evaluations, two disputes, a checkpoint, the end. */
 export function wholeRun(spec: JobSpec = jobSpec()): JournalRecord[] {
   const records: JournalRecord[] = [];
   let ledger = emptyLedger();
@@ -152,6 +152,15 @@ export function wholeRun(spec: JobSpec = jobSpec()): JournalRecord[] {
         proposer: joinOf(1).id,
         reason: 'bytes',
         expected: '0908',
+      });
+      add({
+        kind: 'dispute',
+        round,
+        slot: 3,
+        member: joinOf(3).id,
+        proposer: joinOf(3).id,
+        reason: 'tensor',
+        expected: 'head.weight',
       });
     } else if (round === 2) add(roundOf(ledger, { leaves: [1], evaluations, loss: Number.NaN }));
     else add(roundOf(ledger, { evaluations: round === 0 ? evaluations : [] }));

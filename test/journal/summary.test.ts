@@ -75,7 +75,10 @@ describe('the summary of a journal', () => {
       ],
     );
     assert.ok(digests.every(({ digest }) => digest === DIGEST));
-    assert.equal(disputes.length, 1);
+    assert.deepEqual(
+      disputes.map(({ reason }) => reason),
+      ['bytes', 'tensor'],
+    );
     assert.equal(end?.reason, 'rounds');
     assert.equal(name, 'sentiment');
   });

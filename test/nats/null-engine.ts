@@ -1,6 +1,12 @@
 import type { Digest, JournalRecord } from '../../worker/journal/record.ts';
 import type { Replica } from '../../worker/replica/replica.ts';
-import type { EnginePort, EvaluateRequest, Probed, ProbeRequest } from '../../worker/round/driver.ts';
+import type {
+  EnginePort,
+  EvaluateRequest,
+  Probed,
+  ProbeRequest,
+  TensorDigest,
+} from '../../worker/round/driver.ts';
 import type { Sums } from '../../worker/round/messages.ts';
 import { shardRows } from '../../worker/round/shard.ts';
 
@@ -60,6 +66,11 @@ export class NullEngine implements EnginePort {
 
   async digest(): Promise<Digest> {
     return this.#replica.digest();
+  }
+
+  async tensors(): Promise<readonly TensorDigest[]> {
+    const digests = this.#replica.tensorDigests();
+    return this.#replica.store.tensors.map(({ name }, index) => ({ name, digest: digests[index]! }));
   }
 
   async probe({ round, slot, count }: ProbeRequest, signal: AbortSignal): Promise<Probed | null> {

@@ -292,6 +292,28 @@ test('a member with another digest disputes it, falls silent and rebuilds; what 
   assert.equal(seat.of('probe').length, 1);
 });
 
+test('a member that finds its own state wrong says so once it is up to date again, by the tensor', () => {
+  const ledger = atRound1(2);
+  const seat = Seat.at(0, ledger);
+  const { seq } = seat.state;
+  seat.state = { ...seat.state, target: seq + 2 };
+  seat.feed({ type: 'compared', round: 0, tensors: ['b.weight', 'c.bias'] });
+  seat.follow(roundOf(ledger));
+  assert.equal(seat.appended, undefined);
+  seat.follow(roundOf(seat.state.ledger));
+  assert.deepEqual(seat.appended, {
+    kind: 'dispute',
+    round: 0,
+    slot: 0,
+    member: ids[0],
+    proposer: ids[0],
+    reason: 'tensor',
+    expected: 'b.weight',
+  });
+  const right = Seat.at(0, ledger);
+  assert.equal(right.feed({ type: 'compared', round: 0, tensors: [] }).state.disputes.length, 0);
+});
+
 test('a proposer whose digest half of the others dispute takes itself for wrong', () => {
   const ledger = atRound1(3);
   const seat = Seat.at(1, ledger).probed(1, 2);

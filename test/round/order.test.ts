@@ -33,7 +33,12 @@ const anyTimer = fc.constantFrom(...TIMERS).map((name): Event => ({ type: 'timer
 const anyOutcome = fc
   .tuple(fc.constantFrom('appended', 'conflict', 'unavailable'), fc.nat(12))
   .map(([type, expectedLast]): Event => ({ type, expectedLast }));
-const anyAsk = fc.constantFrom<Event>({ type: 'leave' }, { type: 'cancel' }, { type: 'started', last: 3 });
+const anyAsk = fc.constantFrom<Event>(
+  { type: 'leave' },
+  { type: 'cancel' },
+  { type: 'started', last: 3 },
+  { type: 'compared', round: 1, tensors: ['head.bias'] },
+);
 const extra = fc.oneof({ weight: 4, arbitrary: anyTimer }, { weight: 3, arbitrary: anyOutcome }, anyAsk);
 
 /** A life in another order, partly lost and doubled, with timers and outcomes of appends thrown in. */

@@ -80,6 +80,29 @@ describe('the engine that is watched', () => {
       ['apply', 7],
     ]);
   });
+
+  it('tells the time of directions from that of forward passes', async () => {
+    let now = 0;
+    const probed = { bytes: Uint8Array.of(1), lossSum: 1, lossCount: 1, directionSeconds: 0.003 };
+    const engine: EnginePort = Object.assign(new StatelessEngine(), {
+      probe: async () => {
+        now += 10;
+        return probed;
+      },
+    });
+    const times: [string, number][] = [];
+    const watched = new WatchedEngine(
+      engine,
+      () => now,
+      (phase, ms) => times.push([phase, ms]),
+    );
+    const request = { round: 0, slot: 0, count: 1, roundChain: new Uint8Array(32) };
+    assert.equal(await watched.probe(request, new AbortController().signal), probed);
+    assert.deepEqual(times, [
+      ['forward', 7],
+      ['direction', 3],
+    ]);
+  });
 });
 
 describe('a fatal mistake', () => {

@@ -44,6 +44,7 @@ describe('onebyte worker', { skip }, () => {
     assert.ok(value(text, 'onebyte_payload_bytes_total{direction="received"}') >= 100);
     assert.ok(value(text, 'onebyte_socket_bytes_total{direction="sent"}') >= 10_000);
     assert.ok(value(text, 'onebyte_round_phase_seconds_count{phase="forward"}') >= 100);
+    assert.ok(value(text, 'onebyte_round_phase_seconds_count{phase="direction"}') >= 100);
     assert.ok(value(text, 'onebyte_round_phase_seconds_count{phase="log"}') >= 100);
     assert.ok(value(text, 'onebyte_loss') > 0);
     assert.match(text, /^onebyte_worker_info\{run="lab",uid="[^"]+",worker="lab-p0-0",group="p0"\} 1$/m);

@@ -10,6 +10,7 @@ import type {
   EvaluateRequest,
   Probed,
   ProbeRequest,
+  TensorDigest,
 } from '../../worker/round/driver.ts';
 import type { Sums } from '../../worker/round/messages.ts';
 import { shardRows } from '../../worker/round/shard.ts';
@@ -78,6 +79,11 @@ export class SimulatedEngine implements EnginePort {
 
   async digest(): Promise<Digest> {
     return this.#replica.digest();
+  }
+
+  async tensors(): Promise<readonly TensorDigest[]> {
+    const digests = this.#replica.tensorDigests();
+    return this.#replica.store.tensors.map(({ name }, index) => ({ name, digest: digests[index]! }));
   }
 
   async probe(request: ProbeRequest, signal: AbortSignal): Promise<Probed | null> {

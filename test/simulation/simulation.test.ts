@@ -80,6 +80,12 @@ test('a replica whose state went wrong says so, builds itself again and ends wit
         ({ reason, member, proposer }) => (reason === 'digest' && member === id) || proposer === id,
       ),
     );
+    const own = disputes.filter(({ reason }) => reason === 'tensor');
+    const { name } = world.processes[place]!.engine.replica.store.tensors[0]!;
+    assert.deepEqual(
+      own.map(({ member, expected }) => [member, expected]),
+      [[id, name]],
+    );
     const digests = world.processes.map(({ engine }) => engine.replica.digest());
     assert.equal(new Set(digests).size, 1);
     for (const { outcome } of world.processes)

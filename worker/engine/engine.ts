@@ -8,7 +8,7 @@ import { encodeAll } from '../method/codec.ts';
 import { openModelFolder } from '../model/folder.ts';
 import type { Position, Replica } from '../replica/replica.ts';
 import type { SnapshotFile } from '../round/checkpoint.ts';
-import type { EvaluateRequest, Probed, ProbeRequest } from '../round/driver.ts';
+import type { EvaluateRequest, Probed, ProbeRequest, TensorDigest } from '../round/driver.ts';
 import type { Sums } from '../round/messages.ts';
 import { shardRows } from '../round/shard.ts';
 import { type Examples, NO_EXAMPLES, prepareExamples } from '../task/examples.ts';
@@ -154,6 +154,11 @@ export class Engine {
     return this.#replica.digest();
   }
 
+  tensors(): TensorDigest[] {
+    const digests = this.#replica.tensorDigests();
+    return this.#replica.store.tensors.map(({ name }, index) => ({ name, digest: digests[index]! }));
+  }
+
   /** Bytes of this worker's probes of the round that the replica is at. @throws Abandoned */
   async probe({ round, slot, count }: ProbeRequest, aborted?: Aborted): Promise<Probed> {
     check(aborted);
@@ -163,12 +168,12 @@ export class Engine {
     await this.#enter();
     const { estimator, codec } = this.#method();
     const rows = this.#sampler.batch(round, estimator.batch);
-    const { values, lossSum, lossCount } = await this.#evaluator.probe(
+    const { values, lossSum, lossCount, directionSeconds } = await this.#evaluator.probe(
       this.#replica.seeds(slot, count),
       rows,
       aborted,
     );
-    return { bytes: encodeAll(codec, values), lossSum, lossCount };
+    return { bytes: encodeAll(codec, values), lossSum, lossCount, directionSeconds };
   }
 
   /** @throws Abandoned */

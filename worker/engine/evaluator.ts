@@ -11,6 +11,8 @@ export interface ProbeResult {
   readonly forwards: number;
   readonly examples: number;
   readonly seconds: number;
+  /** Of them: moving the trained weights along directions and back. */
+  readonly directionSeconds: number;
 }
 
 export type Sums = Omit<Evaluation, 'slot'>;

@@ -13,6 +13,7 @@ export type Method =
   | 'probe'
   | 'evaluate'
   | 'digest'
+  | 'tensors'
   | 'close';
 
 export interface Call {

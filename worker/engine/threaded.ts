@@ -2,7 +2,14 @@ import { Worker } from 'node:worker_threads';
 import { OnebyteError } from '../errors.ts';
 import type { Digest, GenesisRecord, JournalRecord } from '../journal/record.ts';
 import type { SnapshotFile } from '../round/checkpoint.ts';
-import type { Committed, EnginePort, EvaluateRequest, Probed, ProbeRequest } from '../round/driver.ts';
+import type {
+  Committed,
+  EnginePort,
+  EvaluateRequest,
+  Probed,
+  ProbeRequest,
+  TensorDigest,
+} from '../round/driver.ts';
 import type { Sums } from '../round/messages.ts';
 import type { EngineConfig, EngineFacts } from './engine.ts';
 import { guardExit } from './exit-gate.ts';
@@ -85,6 +92,10 @@ export class ThreadedEngine implements EnginePort {
 
   async digest(): Promise<string> {
     return (await this.#call('digest')) as string;
+  }
+
+  async tensors(): Promise<readonly TensorDigest[]> {
+    return (await this.#call('tensors')) as readonly TensorDigest[];
   }
 
   async close(): Promise<void> {

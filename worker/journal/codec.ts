@@ -11,7 +11,7 @@ export const RECORD_FORMAT = 1;
 /** First byte of a record; a round record's is ROUND_BIT and its flags. */
 const KINDS = { genesis: 1, checkpoint: 2, artifact: 3, dispute: 4, end: 5 } as const;
 const END_REASONS = ['rounds', 'forwards', 'target', 'cancelled'] as const;
-const DISPUTE_REASONS = ['bytes', 'digest'] as const;
+const DISPUTE_REASONS = ['bytes', 'digest', 'tensor'] as const;
 
 /**
  * A record's bytes. What `ledger` (the one before the record) implies is left out. Each record has exactly one
@@ -96,6 +96,10 @@ function encodeDispute(writer: ByteWriter, record: DisputeRecord): void {
   writer.varint(record.round, 'round').varint(record.slot, 'slot');
   writer.hex(record.member, 8, 'member').hex(record.proposer, 8, 'proposer');
   writer.byte(indexIn(DISPUTE_REASONS, record.reason, 'reason'));
+  if (record.reason === 'tensor') {
+    writer.text(record.expected, 'expected');
+    return;
+  }
   const length = record.expected.length >> 1;
   writer.varint(length, 'expected').hex(record.expected, length, 'expected');
 }
@@ -113,7 +117,7 @@ function decodeDispute(reader: ByteReader): DisputeRecord {
     member,
     proposer,
     reason,
-    expected: reader.hex(reader.count('expected', 1)),
+    expected: reason === 'tensor' ? reader.text('expected') : reader.hex(reader.count('expected', 1)),
   };
 }
 

@@ -91,16 +91,19 @@ export interface ArtifactRecord {
   readonly location: string;
 }
 
-/** A member says that a committed round carries other bytes for its slot than it sent. Changes no state. */
+/** A member says that a committed round is not what it holds right, or that it was wrong itself. Changes no state. */
 export interface DisputeRecord {
   readonly kind: 'dispute';
   readonly round: number;
   readonly slot: number;
   readonly member: string;
   readonly proposer: string;
-  /** 'bytes' (not what I sent) or 'digest' (my state differs from the record's). */
-  readonly reason: 'bytes' | 'digest';
-  /** Hex of what it had sent, or its own digest. */
+  /**
+   * 'bytes' (not what I sent), 'digest' (my state differs from the record's) or 'tensor' (my own state was wrong, as the
+   * one that I built anew shows; the proposer is then the member itself).
+   */
+  readonly reason: 'bytes' | 'digest' | 'tensor';
+  /** Hex of what it had sent, its own digest, or the name of the first tensor that was wrong. */
   readonly expected: string;
 }
 

@@ -13,7 +13,7 @@ export interface Definition {
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120];
 
 /** Parts of a round as one worker sees it. */
-export const PHASES = ['forward', 'apply', 'wait', 'log', 'evaluate', 'digest'] as const;
+export const PHASES = ['forward', 'direction', 'apply', 'wait', 'log', 'evaluate', 'digest'] as const;
 export type Phase = (typeof PHASES)[number];
 
 /** What becomes of a probe that this worker was to evaluate. */
@@ -65,7 +65,7 @@ export const DEFINITIONS = {
   },
   onebyte_round_phase_seconds: {
     type: 'histogram',
-    help: 'Parts of a round: forward: all probes, directions and forward passes; apply: moving the state by a record; wait: from the own bytes to the record; log: an append by this worker; evaluate: a share of an evaluation; digest: of the state.',
+    help: 'Parts of a round: forward: the forward passes of all probes; direction: moving the trained weights along their directions and back; apply: moving the state by a record; wait: from the own bytes to the record; log: an append by this worker; evaluate: a share of an evaluation; digest: of the state.',
     labels: { phase: PHASES },
     buckets: SECONDS,
   },

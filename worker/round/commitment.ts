@@ -72,8 +72,9 @@ function learnArrivals(turn: Turn): void {
 export function nextRecord(state: MachineState, now: number): JournalRecord | null {
   const { ledger, ballot } = state;
   if (ledger.genesis === null || ledger.end !== null) return null;
+  const upToDate = state.target !== null && state.seq >= state.target;
   const dispute = state.disputes.find(({ round }) => round < ledger.round);
-  if (dispute !== undefined) return dispute;
+  if (dispute !== undefined && upToDate) return dispute;
   if (!takesPart(state) || ballot === null) return null;
   if (state.cancelled) return endRecord(state, ballot, 'cancelled');
   if (ballot.index < 0) return state.acting ? alone(state, ballot, now) : null;

@@ -14,7 +14,14 @@ import { step } from './machine.ts';
 import { decodeMessage, encodeMessage, tagOf } from './messages.ts';
 import { initialState, type MachineOptions, type MachineState } from './state.ts';
 
-export type { Committed, EnginePort, EvaluateRequest, Probed, ProbeRequest } from './engine-port.ts';
+export type {
+  Committed,
+  EnginePort,
+  EvaluateRequest,
+  Probed,
+  ProbeRequest,
+  TensorDigest,
+} from './engine-port.ts';
 
 export interface MemberPorts {
   readonly log: Log;
@@ -54,7 +61,7 @@ export class MemberDriver {
   #state: MachineState;
   #follower: Follower;
   /** Whether state and ledger are to be built from the log's first entry on. */
-  #anew: 'diverged' | 'lost' | null = null;
+  #anew: { readonly why: 'diverged'; readonly round: number } | { readonly why: 'lost' } | null = null;
   #rebuilds = 0;
   #storing = false;
 
@@ -152,7 +159,7 @@ export class MemberDriver {
         this.#follower.resync();
         break;
       case 'diverged':
-        this.#anew = 'diverged';
+        this.#anew = { why: 'diverged', round: effect.round };
         break;
       case 'left':
       case 'finished':
@@ -218,9 +225,10 @@ export class MemberDriver {
         await this.#take(next);
         if (this.#anew !== null) break;
       }
-      const why = this.#anew;
-      if (why === null) continue;
+      const anew = this.#anew;
+      if (anew === null) continue;
       this.#anew = null;
+      const { why } = anew;
       if (why === 'diverged' && ++this.#rebuilds > MAX_REBUILDS)
         throw new OnebyteError(
           'REPLICA_DIVERGED',
@@ -232,8 +240,8 @@ export class MemberDriver {
         );
       this.#desk.abandon();
       // What it began from is not in the log: its start values are right all the same.
-      if (why === 'lost') await this.#desk.rewind(0);
-      else await this.#desk.rebuild();
+      if (anew.why === 'lost') await this.#desk.rewind(0);
+      else await this.#desk.rebuild(anew.round, this.#follower.ledger.chain);
       this.#follower = new Follower(this.#ports.log, this.#clock);
       this.#post({ type: 'rebuilding', why, last: await this.#last() });
     }
@@ -247,7 +255,7 @@ export class MemberDriver {
       return;
     }
     if (next.type === 'lost') {
-      this.#anew = 'lost';
+      this.#anew = { why: 'lost' };
       return;
     }
     if (next.type === 'rewound') {
@@ -263,6 +271,8 @@ export class MemberDriver {
     // The machine does nothing about the past but learn who is in, so the state may follow in bulk.
     if (seq < (this.#state.target ?? 0)) await desk.commitLater(next);
     else await desk.commit(next, moves);
+    const compared = await desk.compare(ledger.chain);
+    if (compared !== null) this.#post({ type: 'compared', ...compared });
     if (moves && seq > (this.#state.target ?? seq)) this.#checkpoint(ledger, seq);
     this.#post({ type: 'entry', seq, record, ledger, own });
   }

@@ -16,12 +16,20 @@ export interface Probed {
   readonly bytes: Uint8Array;
   readonly lossSum: number;
   readonly lossCount: number;
+  /** Of what it took: moving the trained weights along directions and back, where that is known. */
+  readonly directionSeconds?: number;
 }
 
 export interface EvaluateRequest {
   readonly round: number;
   readonly splits: readonly Split[];
   readonly shard: Shard;
+}
+
+/** A tensor of the state, and the digest of what it holds. */
+export interface TensorDigest {
+  readonly name: string;
+  readonly digest: Digest;
 }
 
 export interface Committed {
@@ -46,8 +54,17 @@ export interface EnginePort {
   probe(request: ProbeRequest, signal: AbortSignal): Promise<Probed | null>;
   evaluate(request: EvaluateRequest, signal: AbortSignal): Promise<readonly Sums[] | null>;
   digest(): Promise<Digest>;
+  /** One for each tensor, in layout order, for engines that can tell where two states differ. */
+  tensors?(): Promise<readonly TensorDigest[]>;
   /** Writes the state down, for engines that can. */
   snapshot?(): Promise<SnapshotFile>;
+}
+
+/** A state that was thrown away: because of which round, which one it was, and what it held. */
+interface Discarded {
+  readonly round: number;
+  readonly chain: Uint8Array;
+  readonly tensors: readonly TensorDigest[];
 }
 
 /** A reason of our own spares the making of an exception for every round. */
@@ -61,6 +78,8 @@ export class EngineDesk {
   #backlog: Committed[] = [];
   #digest: { readonly tag: Tag; readonly value: Promise<Digest> } | null = null;
   #work = new AbortController();
+  /** To be compared with the state built anew. */
+  #discarded: Discarded | null = null;
 
   constructor(engine: EnginePort) {
     this.#engine = engine;
@@ -119,10 +138,30 @@ export class EngineDesk {
     this.#digest = null;
   }
 
-  async rebuild(): Promise<void> {
+  /**
+   * Throws the state away, which is the one after `chain`.
+   * @param round whose record told that it is wrong
+   */
+  async rebuild(round: number, chain: Uint8Array): Promise<void> {
+    this.#discarded = { round, chain, tensors: await this.#tensors() };
     this.#backlog = [];
     await this.#engine.rebuild();
     this.#digest = null;
+  }
+
+  /** Which tensors of the state that was thrown away were wrong, once the new one has come as far; null: not now. */
+  async compare(chain: Uint8Array): Promise<(Pick<Discarded, 'round'> & { tensors: string[] }) | null> {
+    const discarded = this.#discarded;
+    if (discarded === null || Buffer.compare(discarded.chain, chain) !== 0) return null;
+    this.#discarded = null;
+    const right = await this.#tensors();
+    const wrong = discarded.tensors.filter(({ digest }, i) => digest !== right[i]?.digest);
+    return { round: discarded.round, tensors: wrong.map(({ name }) => name) };
+  }
+
+  async #tensors(): Promise<readonly TensorDigest[]> {
+    await this.flush();
+    return (await this.#engine.tensors?.()) ?? [];
   }
 
   /** Applies what was put off. */

@@ -31,6 +31,11 @@ export type Event =
    * because the log lost what it began from; `last` as in `started`.
    */
   | { readonly type: 'rebuilding'; readonly why: 'diverged' | 'lost'; readonly last: number }
+  /**
+   * The state that was thrown away because of a record of `round` differed from the one built anew in these tensors, in
+   * layout order; none: it was right, as far as anybody can tell.
+   */
+  | { readonly type: 'compared'; readonly round: number; readonly tensors: readonly string[] }
   | { readonly type: 'message'; readonly from: string; readonly message: Message }
   | { readonly type: 'timer'; readonly name: TimerName }
   | {

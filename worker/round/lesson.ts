@@ -143,6 +143,24 @@ function dispute(
   state.disputes = [...state.disputes.slice(-7), made];
 }
 
+/** Tells the log what was wrong with this member's own state. */
+export function confess({ state }: Turn, { round, tensors }: Extract<Event, { type: 'compared' }>): void {
+  const own = state.ledger.members.find(({ id }) => id === state.self.id);
+  const [expected] = tensors;
+  if (own === undefined || expected === undefined) return;
+  const { slot, id } = own;
+  const made = {
+    kind: 'dispute',
+    round,
+    slot,
+    member: id,
+    proposer: id,
+    reason: 'tensor',
+    expected,
+  } as const;
+  state.disputes = [...state.disputes.slice(-7), made];
+}
+
 function diverge(turn: Turn, round: number, expected: string, own: string): void {
   closeBallot(turn);
   turn.state.muted = true;

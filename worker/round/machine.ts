@@ -12,7 +12,7 @@ import {
   standOutside,
 } from './entrance.ts';
 import type { Effect, Event, TimerName } from './event.ts';
-import { learn } from './lesson.ts';
+import { confess, learn } from './lesson.ts';
 import { type JoinRequest, type Message, tagOf } from './messages.ts';
 import { late } from './probes.ts';
 import { type MachineState, Turn, takesPart } from './state.ts';
@@ -97,6 +97,9 @@ function handle(turn: Turn, event: Event): void {
         checkpoint: null,
       });
       settle(turn);
+      break;
+    case 'compared':
+      confess(turn, event);
       break;
     case 'message':
       onMessage(turn, event.from, event.message);

@@ -27,11 +27,16 @@ export function narrator(
       logger.warn({ seq: event.seq, round: ledger.round }, 'the log lost its tail: took it back');
     if (event.type === 'rebuilding' && event.why === 'lost')
       logger.warn('the log lost what this worker began from: it begins anew');
-    if (event.type === 'entry' && event.record.kind === 'dispute')
+    if (event.type === 'compared') compared(logger, event);
+    if (event.type === 'entry' && event.record.kind === 'dispute') {
+      const { member, proposer, reason, expected } = event.record;
       logger.warn(
         event.record,
-        `member ${event.record.member} disputes a record of ${event.record.proposer}`,
+        reason === 'tensor'
+          ? `member ${member} had a wrong state, first in ${expected}, and built it anew`
+          : `member ${member} disputes a record of ${proposer}`,
       );
+    }
     if (isIn && ledger.round >= told + EVERY) {
       told = ledger.round;
       logger.info({ round: ledger.round, loss: ledger.loss, members: ledger.members.length }, 'round');
@@ -47,4 +52,12 @@ export function narrator(
         logger.info({ rounds: effect.record.round, digest: effect.record.digest }, 'the run has ended');
     }
   };
+}
+
+function compared(logger: Logger, { round, tensors }: Extract<Event, { type: 'compared' }>): void {
+  const [first] = tensors;
+  if (first === undefined)
+    logger.warn({ round }, 'the state built anew is the same as before: it was the record that was wrong');
+  else
+    logger.error({ round, tensor: first, tensors: tensors.length }, `the state was wrong, first in ${first}`);
 }

@@ -2,7 +2,14 @@ import { OnebyteError } from '../errors.ts';
 import type { Digest, JournalRecord } from '../journal/record.ts';
 import type { Phase } from '../metrics/definitions.ts';
 import type { SnapshotFile } from '../round/checkpoint.ts';
-import type { Committed, EnginePort, EvaluateRequest, Probed, ProbeRequest } from '../round/driver.ts';
+import type {
+  Committed,
+  EnginePort,
+  EvaluateRequest,
+  Probed,
+  ProbeRequest,
+  TensorDigest,
+} from '../round/driver.ts';
 import type { Sums } from '../round/messages.ts';
 
 /** An engine whose calls are timed: for metrics, and to tell one that works from one that hangs. */
@@ -55,7 +62,8 @@ export class WatchedEngine implements EnginePort {
   }
 
   probe(request: ProbeRequest, signal: AbortSignal): Promise<Probed | null> {
-    return this.#timed('forward', () => this.#engine.probe(request, signal));
+    const moving = (probed: Probed | null) => 1000 * (probed?.directionSeconds ?? 0);
+    return this.#timed('forward', () => this.#engine.probe(request, signal), moving);
   }
 
   evaluate(request: EvaluateRequest, signal: AbortSignal): Promise<readonly Sums[] | null> {
@@ -66,22 +74,36 @@ export class WatchedEngine implements EnginePort {
     return this.#timed('digest', () => this.#engine.digest());
   }
 
+  async tensors(): Promise<readonly TensorDigest[]> {
+    return this.#timed(null, async () => (await this.#engine.tensors?.()) ?? []);
+  }
+
   async snapshot(): Promise<SnapshotFile> {
     const { snapshot } = this.#engine;
     if (snapshot === undefined) throw new OnebyteError('INTERNAL', 'this engine keeps no snapshots');
     return this.#timed(null, () => snapshot.call(this.#engine));
   }
 
-  async #timed<T>(phase: Phase | null, call: () => Promise<T>): Promise<T> {
+  /** @param directionMs how much of the call was spent on directions */
+  async #timed<T>(
+    phase: Phase | null,
+    call: () => Promise<T>,
+    directionMs: (value: T) => number = () => 0,
+  ): Promise<T> {
     const made = { at: this.#now() };
     this.#open.add(made);
+    let moving = 0;
     try {
-      return await call();
+      const value = await call();
+      moving = directionMs(value);
+      return value;
     } finally {
       const now = this.#now();
       this.#open.delete(made);
       // A call waits for the ones before it: its own time begins after theirs.
-      if (phase !== null) this.#onCall(phase, now - Math.max(made.at, this.#answeredAt));
+      const took = now - Math.max(made.at, this.#answeredAt);
+      if (phase !== null) this.#onCall(phase, Math.max(0, took - moving));
+      if (moving > 0) this.#onCall('direction', moving);
       this.#answeredAt = now;
     }
   }

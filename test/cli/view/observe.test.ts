@@ -38,6 +38,8 @@ test('the observations of a whole run tell who joined, left and disputed, and ev
         return `leave ${seen.slot} ${seen.why}`;
       case 'dispute':
         return `dispute ${seen.round} of ${seen.slot} by ${seen.proposer}`;
+      case 'divergence':
+        return `divergence ${seen.round} of ${seen.slot} in ${seen.tensor}`;
       default:
         return seen.type;
     }
@@ -50,6 +52,7 @@ test('the observations of a whole run tell who joined, left and disputed, and ev
     'round 1',
     'join worker-3',
     'dispute 1 of 0 by worker-1',
+    'divergence 1 of 3 in head.weight',
     'round 2',
     'leave 1 left',
     'round 3',

@@ -65,7 +65,7 @@ test('faults stand out in the list of events', (t) => {
     { type: 'leave', slot: 2, why: 'lost' },
     { type: 'join', slot: 2, name: 'news-0', group: 'news' },
     { type: 'dispute', round: 96, slot: 0, reason: 'bytes', proposer: 'tweets-0' },
-    { type: 'divergence', round: 97, slot: 1, expected: 'ab'.repeat(32), found: 'cd'.repeat(32) },
+    { type: 'divergence', round: 97, slot: 1, tensor: 'head.weight' },
     { type: 'notice', level: 'warning', text: '12 texts were cut to 64 tokens' },
   ];
   const last = faults.reduce((so, seen) => update(so, seen, now), model);

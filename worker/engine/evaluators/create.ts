@@ -94,6 +94,7 @@ class StageEvaluator implements Evaluator {
         return sides === 2 ? [plus, { seed, sign: -1 } as const] : [plus];
       });
       if (sides === 1) points.unshift({ seed: new Uint32Array(4), sign: 0 });
+      const before = runner.directionMs;
       const sums = await runner.losses(points, rows, aborted);
       const units = unitsOf(this.#options.examples.train, rows);
       const estimate =
@@ -107,6 +108,7 @@ class StageEvaluator implements Evaluator {
         forwards,
         examples: forwards * rows.length,
         seconds: (performance.now() - start) / 1000,
+        directionSeconds: (runner.directionMs - before) / 1000,
       };
     });
   }
@@ -147,5 +149,5 @@ function every(sums: Float64Array, first: 0 | 1): Float64Array {
 /** All probes abstain. */
 function nothing(count: number): ProbeResult {
   const values = new Float64Array(count).fill(Number.NaN);
-  return { values, lossSum: 0, lossCount: 0, forwards: 0, examples: 0, seconds: 0 };
+  return { values, lossSum: 0, lossCount: 0, forwards: 0, examples: 0, seconds: 0, directionSeconds: 0 };
 }

@@ -7,6 +7,7 @@ import { radiusQuanta } from './estimate.ts';
 import { type Chunking, evaluationLimit, type Point, type Runner, trainingLimit } from './runner.ts';
 import type { Feed, Session } from './session.ts';
 import type { RowSource, Split } from './source.ts';
+import { Stopwatch } from './stopwatch.ts';
 
 export interface GroupedOptions {
   readonly state: State;
@@ -36,6 +37,7 @@ export class GroupedRunner implements Runner {
     readonly input: string;
     readonly scratch: number;
   }[];
+  readonly #directions = new Stopwatch();
 
   constructor(options: GroupedOptions) {
     this.#options = options;
@@ -44,6 +46,10 @@ export class GroupedRunner implements Runner {
       const tensor = state.tensors[index]!;
       return { tensor, input, scratch: state.scratch(MAX_GROUPS * tensor.size * 4) };
     });
+  }
+
+  get directionMs(): number {
+    return this.#directions.ms;
   }
 
   async losses(points: readonly Point[], rows: Int32Array, aborted?: Aborted): Promise<Float64Array> {
@@ -60,7 +66,8 @@ export class GroupedRunner implements Runner {
         this.#groups(chunk.length, feeds.attention_mask!.dims[1]!),
       )) {
         check(aborted);
-        const { loss } = await session.run({ ...feeds, ...this.#perturbed(points.slice(from, to)) });
+        const perturbed = this.#directions.time(() => this.#perturbed(points.slice(from, to)));
+        const { loss } = await session.run({ ...feeds, ...perturbed });
         addRows(sums.subarray(from, to), loss!, chunk.length);
       }
     }

@@ -7,6 +7,7 @@ import { addRows } from './grouped.ts';
 import { type Chunking, evaluationLimit, type Point, type Runner } from './runner.ts';
 import type { Feed, Session } from './session.ts';
 import type { RowSource, Split } from './source.ts';
+import { Stopwatch } from './stopwatch.ts';
 
 export interface InPlaceOptions {
   readonly state: State;
@@ -29,6 +30,7 @@ export class InPlaceRunner implements Runner {
   readonly #tensors: readonly number[];
   /** The trained tensors where they lie; they are moved, these views are not. */
   readonly #weights: Readonly<Record<string, Feed>>;
+  readonly #directions = new Stopwatch();
 
   constructor(options: InPlaceOptions) {
     this.#options = options;
@@ -36,6 +38,10 @@ export class InPlaceRunner implements Runner {
     this.#weights = Object.fromEntries(
       options.trained.map(({ index, input, dims }) => [input, { data: options.state.view(index), dims }]),
     );
+  }
+
+  get directionMs(): number {
+    return this.#directions.ms;
   }
 
   async losses(points: readonly Point[], rows: Int32Array, aborted?: Aborted): Promise<Float64Array> {
@@ -53,7 +59,7 @@ export class InPlaceRunner implements Runner {
     const walk = new Walk(this.#options.state, this.#tensors, this.#options.radius);
     try {
       for (const [i, point] of points.entries()) {
-        walk.to(point);
+        this.#directions.time(() => walk.to(point));
         for (const chunk of chunks) {
           check(aborted);
           const { loss } = await session.run(chunk.feeds);
@@ -61,7 +67,7 @@ export class InPlaceRunner implements Runner {
         }
       }
     } finally {
-      walk.home();
+      this.#directions.time(() => walk.home());
     }
     return sums;
   }

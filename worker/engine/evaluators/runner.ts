@@ -18,6 +18,8 @@ export interface Runner {
   losses(points: readonly Point[], rows: Int32Array, aborted?: Aborted): Promise<Float64Array>;
   /** At the state itself. */
   evaluate(split: Split, rows: Int32Array, aborted?: Aborted): Promise<Sums>;
+  /** Milliseconds that moving to points and back has taken so far. */
+  readonly directionMs: number;
   /** Closes its session, not its source of rows. */
   close(): Promise<void>;
 }
