@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { parse } from 'yaml';
 import { fineTuneJobs, type Job } from '../operator/jobs/job.ts';
 import { workerPod } from '../operator/jobs/pod.ts';
 import { type Client, type Pod, pods } from '../operator/kube/mod.ts';
@@ -39,6 +40,10 @@ const [jobs, workers, samples, rest] = [values.jobs, values.workers, values.samp
 const CALLS = 16;
 const CHILDREN = 4;
 const root = join(import.meta.dirname, '..');
+/** The chart's defaults, which are what is measured. */
+const chart = parse(await readFile(join(root, 'charts', 'onebyte', 'values.yaml'), 'utf8')) as {
+  readonly operator: { readonly nodeOptions: string };
+};
 const random = seeded(3);
 const quantile = (sorted: readonly number[], q: number) =>
   sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))]!;
@@ -76,6 +81,7 @@ class Operator {
     this.child = spawn(process.execPath, [join(built, 'dist', 'cli', 'main.js'), 'operator'], {
       env: {
         PATH,
+        NODE_OPTIONS: chart.operator.nodeOptions,
         KUBERNETES_SERVICE_HOST: hostname,
         KUBERNETES_SERVICE_PORT: port,
         ONEBYTE_ACCOUNT_FOLDER: account,
@@ -83,7 +89,9 @@ class Operator {
         ONEBYTE_NATS_URL: nats.url(),
         ONEBYTE_PORT: '0',
         ONEBYTE_HOST: '127.0.0.1',
+        // A server reserves what a job may take.
         ONEBYTE_LOG_MAX_BYTES: String(2 ** 20),
+        ONEBYTE_STORE_MAX_BYTES: String(2 ** 20),
         ONEBYTE_CALLS_AT_ONCE: String(CALLS),
         ONEBYTE_CONCURRENCY: values.concurrency,
       },

@@ -20,6 +20,7 @@ const RULES: Readonly<Record<string, object>> = {
   'nats.operatorUrl': { pattern: '^((nats|tls|wss?)://[^ ,]+(,(nats|tls|wss?)://[^ ,]+)*)?$' },
   'nats.prefix': { pattern: '^[A-Za-z0-9_-]{1,32}$' },
   'nats.logMaxBytes': { minimum: 1048576 },
+  'nats.storeMaxBytes': { minimum: 0 },
   'operator.replicas': { minimum: 0, maximum: 16 },
   'operator.concurrency': { minimum: 1, maximum: 256 },
   'operator.callsAtOnce': { minimum: 1, maximum: 256 },

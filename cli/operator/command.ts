@@ -13,8 +13,10 @@ import { type Signer, signerOf } from './user-jwt.ts';
 export const LOG_VARIABLES = {
   /** Where the operator finds NATS, if that is not where workers do. */
   url: 'ONEBYTE_OPERATOR_NATS_URL',
-  /** Bytes of a job's log. */
+  /** Most bytes of a job's log. */
   maxBytes: 'ONEBYTE_LOG_MAX_BYTES',
+  /** Bytes for a job's snapshots and artifacts; 0: it has none. */
+  storeBytes: 'ONEBYTE_STORE_MAX_BYTES',
   /** A file with the seed of the account's key or of a signing key: workers then get credentials of their own. */
   accountSeedFile: 'ONEBYTE_NATS_ACCOUNT_SEED_FILE',
   /** Public key of the account, where the seed is only that of a signing key. */
@@ -23,8 +25,8 @@ export const LOG_VARIABLES = {
 } as const;
 
 /** Room for some hundred million probes. */
-const DEFAULT_MAX_BYTES = 256 * 2 ** 20;
-const LEAST_BYTES = 2 ** 20;
+const LOG_BYTES = { default: 256 * 2 ** 20, least: 2 ** 20 };
+const STORE_BYTES = { default: 128 * 2 ** 20, least: 0 };
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -73,18 +75,19 @@ function logsOf(env: Environment): NatsLogs {
   const signer = readSigner(env);
   return new NatsLogs({
     settings,
-    maxBytes: readBytes(env),
+    maxBytes: readBytes(env, LOG_VARIABLES.maxBytes, LOG_BYTES),
+    storeBytes: readBytes(env, LOG_VARIABLES.storeBytes, STORE_BYTES),
     ...(signer && { signer }),
   });
 }
 
-function readBytes(env: Environment): number {
-  const given = env[LOG_VARIABLES.maxBytes];
-  const bytes = given ? Number(given) : DEFAULT_MAX_BYTES;
-  if (Number.isSafeInteger(bytes) && bytes >= LEAST_BYTES) return bytes;
-  throw new OnebyteError('OPERATOR_CONFIG_INVALID', `${LOG_VARIABLES.maxBytes} is '${given}'`, {
-    field: LOG_VARIABLES.maxBytes,
-    remedy: `Give a whole number of bytes, at least ${LEAST_BYTES}.`,
+function readBytes(env: Environment, field: string, bounds: { default: number; least: number }): number {
+  const given = env[field];
+  const bytes = given ? Number(given) : bounds.default;
+  if (Number.isSafeInteger(bytes) && bytes >= bounds.least) return bytes;
+  throw new OnebyteError('OPERATOR_CONFIG_INVALID', `${field} is '${given}'`, {
+    field,
+    remedy: `Give a whole number of bytes, at least ${bounds.least}.`,
   });
 }
 

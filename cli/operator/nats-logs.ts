@@ -4,6 +4,7 @@ import type { LogEvaluation, LogJob, LogPort, LogState, LogSummary } from '../..
 import type { EndRecord, Progress } from '../../worker/journal/index.ts';
 import { NatsLog } from '../../worker/log/nats.ts';
 import { API_CODES, ApiError, type ApiOptions } from '../../worker/nats/api.ts';
+import { logBudget } from '../../worker/nats/budget.ts';
 import type { NatsSettings } from '../../worker/nats/config.ts';
 import { openNats } from '../../worker/nats/connect.ts';
 import { jobNames } from '../../worker/nats/names.ts';
@@ -14,8 +15,10 @@ import { credentialsFile, type Signer } from './user-jwt.ts';
 
 export interface NatsLogsOptions {
   readonly settings: NatsSettings;
-  /** Bytes that a job's log may take on each server that holds it. */
+  /** Most bytes that a job's log may take on each server that holds it, whatever its plan asks for. */
   readonly maxBytes: number;
+  /** Bytes for a job's snapshots and artifacts; 0: it has none. */
+  readonly storeBytes: number;
   /** Signs credentials for workers; without one they share those that their jobs name. */
   readonly signer?: Signer;
 }
@@ -33,8 +36,10 @@ export class NatsLogs implements LogPort {
 
   async create(job: LogJob): Promise<string> {
     const names = this.#names(job);
-    const { maxBytes } = this.#options;
-    await createStream(await this.#connect(job), names, { ...this.#api, maxBytes, replicas: job.replicas });
+    const { spec, replicas } = job;
+    const { storeBytes } = this.#options;
+    const maxBytes = Math.min(this.#options.maxBytes, logBudget(spec, spec.max));
+    await createStream(await this.#connect(job), names, { ...this.#api, maxBytes, storeBytes, replicas });
     return names.stream;
   }
 

@@ -80,7 +80,8 @@ export class Executor {
     // Removals make room in quotas for creations, and children come before the pods that mount them.
     const of = <T extends Action['type']>(...types: T[]) =>
       actions.filter((action): action is Extract<Action, { type: T }> => types.includes(action.type as T));
-    for (const { type } of of('add-finalizer', 'create-stream', 'remove-stream')) await pass.single(type);
+    for (const { type } of of('add-finalizer', 'create-stream', 'widen-stream', 'remove-stream'))
+      await pass.single(type);
     const isFurnished = await pass.children(of('ensure-child').map(({ kind }) => kind));
     await pass.remove(of('remove-pod'));
     // The next plan says whether pods can do without what was refused.
@@ -115,7 +116,13 @@ class Pass {
   }
 
   async single(
-    type: 'add-finalizer' | 'remove-finalizer' | 'create-stream' | 'remove-stream' | 'delete-job',
+    type:
+      | 'add-finalizer'
+      | 'remove-finalizer'
+      | 'create-stream'
+      | 'widen-stream'
+      | 'remove-stream'
+      | 'delete-job',
   ) {
     switch (type) {
       case 'add-finalizer':
@@ -126,6 +133,8 @@ class Pass {
         return;
       case 'create-stream':
         return this.#createStream();
+      case 'widen-stream':
+        return this.#widenStream();
       case 'remove-stream':
         return this.#removeStream();
       case 'delete-job': {
@@ -230,21 +239,34 @@ class Pass {
   }
 
   async #createStream(): Promise<void> {
-    const { port, clock, poller } = this.#options;
+    const name = await this.#stream();
+    if (name === null) return;
+    // What was known of the log before says nothing of this one.
+    this.#options.poller.forget(this.#job.metadata.uid!);
+    this.#memory.stream = 'made';
+    this.#memory.streamName = name;
+    this.#note('Normal', EVENTS.streamCreated, 'CreateStream', `the log is the stream ${name}`);
+  }
+
+  async #widenStream(): Promise<void> {
+    await this.#stream();
+  }
+
+  /** Makes the job's stream, or gives it more room. @returns its name, or null where the server refused */
+  async #stream(): Promise<string | null> {
+    const { port, clock } = this.#options;
     try {
       const name = await within(clock, STREAM_MS, this.#signal, (both) =>
         port.create(logJobOf(this.#job), both),
       );
-      // What was known of the log before says nothing of this one.
-      poller.forget(this.#job.metadata.uid!);
-      this.#memory.stream = 'made';
-      this.#memory.streamName = name;
+      this.#memory.roomFor = this.#job.spec.max;
       this.#memory.accepted('stream');
-      this.#note('Normal', EVENTS.streamCreated, 'CreateStream', `the log is the stream ${name}`);
+      return name;
     } catch (error) {
       if (this.#signal.aborted) throw error;
       this.#refused('stream', REASONS.logUnavailable, textOf(error));
       this.#note('Warning', EVENTS.streamFailed, 'CreateStream', textOf(error));
+      return null;
     }
   }
 
@@ -333,5 +355,6 @@ export function logJobOf({ metadata, spec }: Job): LogJob {
     createdAt: Math.floor((timeOf(metadata.creationTimestamp) ?? 0) / 1_000),
     url: spec.nats?.url,
     replicas: spec.nats?.replicas ?? 1,
+    spec,
   };
 }

@@ -1,3 +1,5 @@
+import type { Spec } from '../../crds/job.ts';
+
 /** What the operator needs of the system that keeps the logs. The implementation over NATS is passed in. */
 
 /** A job, as far as its log is concerned. */
@@ -11,6 +13,8 @@ export interface LogJob {
   readonly url: string | undefined;
   /** Servers that hold a copy. */
   readonly replicas: number;
+  /** Says how long the log may become. */
+  readonly spec: Pick<Spec, 'method' | 'stop' | 'evaluation' | 'max'>;
 }
 
 /** What the last record of a log says. */
@@ -51,7 +55,7 @@ export type LogState =
 
 /** Calls reject with an Error whose message a person understands; all of them may be repeated. */
 export interface LogPort {
-  /** Makes the job's stream or finds it made; gives its name. */
+  /** Makes the job's stream, or finds it made and sees to it that it has room for `spec.max` workers; gives its name. */
   create(job: LogJob, signal: AbortSignal): Promise<string>;
   last(job: LogJob, signal: AbortSignal): Promise<LogState>;
   /** Removes the stream for good; no error where there is none. */

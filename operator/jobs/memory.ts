@@ -33,6 +33,8 @@ export class JobMemory {
   #children: { readonly generation: number; readonly hashes: readonly ChildHash[] } | null = null;
   stream: World['stream'] = 'unknown';
   streamName: string | undefined;
+  /** Workers that the stream has room for, as far as this process has seen to it. */
+  roomFor = 0;
   /** When the status was written last, on the monotonic clock. */
   statusAt = Number.NEGATIVE_INFINITY;
   #status: { readonly version: string; readonly status: Status } | null = null;

@@ -15,6 +15,7 @@ export type Action =
   | { readonly type: 'add-finalizer' }
   | { readonly type: 'remove-finalizer' }
   | { readonly type: 'create-stream' }
+  | { readonly type: 'widen-stream' }
   | { readonly type: 'remove-stream' }
   | { readonly type: 'ensure-child'; readonly kind: ChildKind }
   | { readonly type: 'create-pod'; readonly worker: NewWorker }
@@ -95,7 +96,8 @@ function planActive(world: World, facts: Facts): Plan {
     return withStatus(world, facts, wait > 0 ? [] : [{ type: 'create-stream' }], [wait]);
   }
   const furnish = furnishing(world);
-  const actions: Action[] = [...furnish.actions];
+  const widen = widening(world);
+  const actions: Action[] = [...widen.actions, ...furnish.actions];
   const scaling = planScale(facts.groups, {
     now,
     isRunKnown: world.log.problem === null && world.log.answer !== null,
@@ -113,13 +115,21 @@ function planActive(world: World, facts: Facts): Plan {
     else actions.push({ ...action, type: 'replace-pod' });
   }
   const isHeld = scaling.actions.some(({ type }) => type !== 'remove');
-  const waits = [...(isHeld ? [podWait] : []), ...furnish.waits];
+  const waits = [...(isHeld ? [podWait] : []), ...furnish.waits, ...widen.waits];
   return withStatus(world, facts, actions, scaling.again === null ? waits : [...waits, scaling.again]);
 }
 
 interface Step {
   readonly actions: readonly Action[];
   readonly waits: readonly number[];
+}
+
+/** A log has room for the most workers that the job may have: it gets more when that number is raised. */
+function widening({ job, roomFor, log, setbacks, now }: World): Step {
+  const isThere = log.answer !== null && log.answer.type !== 'missing';
+  if (!isThere || job.spec.max <= roomFor) return { actions: [], waits: [] };
+  const wait = retryIn(setbacks.stream, now, job.metadata.generation ?? 0);
+  return wait > 0 ? { actions: [], waits: [wait] } : { actions: [{ type: 'widen-stream' }], waits: [] };
 }
 
 /** The objects beside the pods. Pods wait for those that they need. */

@@ -127,6 +127,7 @@ export class Reconciler {
         .map(({ kind }) => kind),
       setbacks: memory.setbacks,
       stream: memory.stream,
+      roomFor: memory.roomFor,
       taken: memory.taken(now),
       now,
     };

@@ -17,6 +17,8 @@ export interface World {
   readonly setbacks: Setbacks;
   /** Whether this process knows that the stream is there, or is gone. */
   readonly stream: 'unknown' | 'made' | 'gone';
+  /** Workers that the log has room for, as far as this process knows. */
+  readonly roomFor: number;
   /** Names of pods that somebody else has. */
   readonly taken: ReadonlySet<string>;
   /** Milliseconds since 1970. */

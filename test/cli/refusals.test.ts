@@ -94,7 +94,7 @@ test('data that cannot be used are refused with their source, row and field', as
   const sandbox = await Sandbox.create(t);
   await writeFile(sandbox.path('empty.jsonl'), '');
   await writeFile(sandbox.path('broken.jsonl'), '{"text": "a", "label": "pos"}\n{"text": \n');
-  await writeFile(sandbox.path('odd.jsonl'), rows(3, 5) + '{"text": "a film", "label": "fine"}\n');
+  await writeFile(sandbox.path('odd.jsonl'), `${rows(3, 5)}{"text": "a film", "label": "fine"}\n`);
   await writeFile(sandbox.path('short.jsonl'), '{"text": "a film", "label": "pos"}\n{"label": "pos"}\n');
   const job = await sandbox.job();
   let out = 0;
@@ -115,7 +115,7 @@ test('data that cannot be used are refused with their source, row and field', as
 
 test('a model that cannot be used is refused: digest, family, files, weights', async (t) => {
   const sandbox = await Sandbox.create(t);
-  const other = '0'.repeat(63) + '1';
+  const other = `${'0'.repeat(63)}1`;
   const run = async (model: object, method: object = {}) => {
     const job = await sandbox.job({ model }, { ...method });
     const ended = await sandbox.onebyte('run', job, '--out', sandbox.path('out'));

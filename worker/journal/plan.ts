@@ -9,7 +9,7 @@ export interface PlannedStage {
 }
 
 /** Rounds of the whole run: the plan's, or `stop.rounds` where that is fewer. */
-export function totalRounds(job: JobSpec): number {
+export function totalRounds(job: Pick<JobSpec, 'method' | 'stop'>): number {
   const planned = job.method.plan.reduce((sum, stage) => sum + stage.rounds, 0);
   return job.stop.rounds > 0 ? Math.min(planned, job.stop.rounds) : planned;
 }
@@ -31,7 +31,10 @@ export function stageOf(job: JobSpec, round: number): PlannedStage {
 }
 
 /** The job's estimator and rule with the stage's changes applied, field by field. */
-export function effective(job: JobSpec, stage: StageSpec): { estimator: EstimatorSpec; rule: RuleSpec } {
+export function effective(
+  job: Pick<JobSpec, 'method'>,
+  stage: StageSpec,
+): { estimator: EstimatorSpec; rule: RuleSpec } {
   const { estimator } = job.method;
   const probes = { ...estimator.probes, ...stage.estimator?.probes };
   return {

@@ -11,7 +11,7 @@ const SLACK_BYTES = 4 << 20;
 const MARGIN = 1.5;
 
 /** Bytes that a job's log may take at most: every round with all probes of so many members. */
-export function logBudget(job: JobSpec, members: number): number {
+export function logBudget(job: Pick<JobSpec, 'method' | 'stop' | 'evaluation'>, members: number): number {
   const rounds = totalRounds(job);
   const probes = Math.max(...job.method.plan.map((stage) => effective(job, stage).estimator.probes.max));
   const every = job.evaluation.everyRounds > 0 ? job.evaluation.everyRounds : Number.POSITIVE_INFINITY;

@@ -111,9 +111,9 @@ async function createLog(api: Api, names: JobNames, options: StreamOptions): Pro
   const found = await streamInfo(api, names.stream);
   if (found === null) return modern(await change(api, 'CREATE', wanted));
   refuse(names, mistakes(found.config, names));
-  const { max_bytes, num_replicas } = found.config;
-  if (max_bytes === wanted.max_bytes && num_replicas === wanted.num_replicas) return found;
-  return change(api, 'UPDATE', { ...wanted, max_bytes: Math.max(max_bytes ?? 0, wanted.max_bytes) });
+  const { max_bytes = 0, num_replicas } = found.config;
+  if (max_bytes >= wanted.max_bytes && num_replicas === wanted.num_replicas) return found;
+  return change(api, 'UPDATE', { ...wanted, max_bytes: Math.max(max_bytes, wanted.max_bytes) });
 }
 
 /** Where the account has no room for it, the run goes without: newcomers then follow the whole log. */

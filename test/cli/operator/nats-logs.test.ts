@@ -9,16 +9,21 @@ import type { LogJob } from '../../../operator/jobs/log-port.ts';
 import { sealRecord } from '../../../worker/journal/envelope.ts';
 import { emptyLedger, type Ledger } from '../../../worker/journal/index.ts';
 import { NatsLog } from '../../../worker/log/nats.ts';
+import { logBudget } from '../../../worker/nats/budget.ts';
 import { natsSettings } from '../../../worker/nats/config.ts';
 import { openNats } from '../../../worker/nats/connect.ts';
 import { inboxPrefix, jobNames } from '../../../worker/nats/names.ts';
+import { checkStream } from '../../../worker/nats/stream.ts';
 import { put, wholeRun } from '../../journal/fixture.ts';
 import { freshUid } from '../../nats/job.ts';
 import { JwtOperator } from '../../nats/jwt.ts';
 import { NatsSystem } from '../../nats/server.ts';
+import { jobOf as builtJob } from '../../operator/jobs/builder.ts';
 import { missing } from '../../tools/tool.ts';
 
 const skip = await missing('nats-server');
+const MOST_BYTES = 1 << 24;
+const { spec } = builtJob('tune', { max: 8 });
 const jobOf = (uid = freshUid()): LogJob => ({
   uid,
   namespace: 'default',
@@ -26,6 +31,7 @@ const jobOf = (uid = freshUid()): LogJob => ({
   createdAt: 1_767_268_800,
   url: undefined,
   replicas: 1,
+  spec,
 });
 
 describe("the operator's logs on NATS", { skip }, () => {
@@ -43,7 +49,12 @@ describe("the operator's logs on NATS", { skip }, () => {
       ONEBYTE_NATS_URL: system.urls.join(','),
       ONEBYTE_NATS_CREDENTIALS_FILE: file,
     });
-    logs = new NatsLogs({ settings, maxBytes: 1 << 20, signer: signerOf(authority.accountSeed)! });
+    logs = new NatsLogs({
+      settings,
+      maxBytes: MOST_BYTES,
+      storeBytes: 1 << 20,
+      signer: signerOf(authority.accountSeed)!,
+    });
   });
   after(async () => {
     await logs?.close();
@@ -98,6 +109,21 @@ describe("the operator's logs on NATS", { skip }, () => {
     await logs.remove(job);
   });
 
+  test('a log has the room that its plan and most workers need, more when they may be more, and no more than is allowed', async () => {
+    const job = jobOf();
+    const admin = await openNats({ servers: system.urls, credentialsFile: join(folder, 'operator.creds') });
+    const roomAfter = async (max: number) => {
+      await logs.create({ ...job, spec: { ...spec, max } });
+      return (await checkStream(admin, jobNames(job.uid))).config.max_bytes;
+    };
+    assert.equal(await roomAfter(8), logBudget(spec, 8));
+    assert.equal(await roomAfter(16), logBudget(spec, 16));
+    assert.equal(await roomAfter(4), logBudget(spec, 16), 'what it has stays');
+    assert.equal(await roomAfter(100_000), MOST_BYTES);
+    await admin.close();
+    await logs.remove(job);
+  });
+
   test('credentials are the same at every call, and open this worker’s own log and no other', async () => {
     const [job, other] = [jobOf(), jobOf()];
     await logs.create(job);
@@ -121,7 +147,7 @@ describe("the operator's logs on NATS", { skip }, () => {
 
   test('a server that does not answer is an error that says so', async () => {
     const settings = natsSettings({ ONEBYTE_NATS_URL: 'nats://127.0.0.1:1' });
-    const deaf = new NatsLogs({ settings, maxBytes: 1 << 20 });
+    const deaf = new NatsLogs({ settings, maxBytes: 1 << 20, storeBytes: 0 });
     await assert.rejects(deaf.last(jobOf()), { code: 'NATS_UNREACHABLE' });
     await deaf.close();
   });

@@ -41,6 +41,7 @@ describe('the dashboard and the alerts, in a real Prometheus, over a real run', 
     const port = new NatsLogs({
       settings: natsSettings({ ONEBYTE_NATS_URL: nats.url() }),
       maxBytes: 1 << 24,
+      storeBytes: 1 << 24,
     });
     const serving = Promise.withResolvers<number>();
     operator = await startOperator(cluster, port, {

@@ -224,6 +224,7 @@ export function worldOf(job: Job, changes: Partial<World> = {}): World {
     missing: [],
     setbacks: noSetbacks,
     stream: 'unknown',
+    roomFor: job.spec.max,
     taken: new Set(),
     now: NOW,
     ...changes,

@@ -16,6 +16,7 @@ export class Model {
   log: LogView;
   now: number;
   stream: World['stream'] = 'unknown';
+  roomFor = 0;
   readonly pods = new Map<string, Pod>();
   exporter: Pod | null = null;
   missing = new Set<ChildKind>(['ConfigMap', 'ServiceAccount', 'Service', 'PodDisruptionBudget']);
@@ -39,6 +40,7 @@ export class Model {
       missing: [...this.missing],
       setbacks: noSetbacks,
       stream: this.stream,
+      roomFor: this.roomFor,
       taken: new Set(),
       now: this.now,
     };
@@ -75,6 +77,10 @@ export class Model {
       case 'create-stream':
         this.stream = 'made';
         this.status = { ...this.status, stream: 'stream' };
+        this.roomFor = this.job.spec.max;
+        break;
+      case 'widen-stream':
+        this.roomFor = this.job.spec.max;
         break;
       case 'remove-stream':
         this.stream = 'gone';

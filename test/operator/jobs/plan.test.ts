@@ -113,6 +113,21 @@ const cases: Case[] = [
     actions: ['create-stream'],
   },
   {
+    name: 'a log gets more room when a job may have more workers than before',
+    world: rest(two, { roomFor: two.spec.max - 1 }),
+    actions: ['widen-stream'],
+  },
+  {
+    name: 'which a server that has none to give does not hold the job up for',
+    world: rest(two, {
+      roomFor: two.spec.max - 1,
+      setbacks: { ...noSetbacks, stream: setback('LogUnavailable', 2, 5) },
+    }),
+    actions: [],
+    conditions: { Stalled: 'False NotStalled' },
+    again: 15_000,
+  },
+  {
     name: 'a stream that is lost after rounds is not made again',
     world: rest(two, {
       status: { ...worldOf(two).status, round: 10 },
