@@ -96,7 +96,7 @@ export interface FineTuneJob {
          */
         name: string;
         /**
-         * A path (relative to the job file, or to the worker's data folder), file://, https://, http:// or s3://. A folder means all files of a known kind in it, sorted by name.
+         * A path (relative to the job file, or to the worker's data folder), file://, https://, http:// or s3://BUCKET/KEY (credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL in the worker's environment). A folder on a disk means all files of a known kind in it, sorted by name.
          */
         uri: string;
         /**
@@ -135,7 +135,7 @@ export interface FineTuneJob {
          */
         name: string;
         /**
-         * A path (relative to the job file, or to the worker's data folder), file://, https://, http:// or s3://. A folder means all files of a known kind in it, sorted by name.
+         * A path (relative to the job file, or to the worker's data folder), file://, https://, http:// or s3://BUCKET/KEY (credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL in the worker's environment). A folder on a disk means all files of a known kind in it, sorted by name.
          */
         uri: string;
         /**
@@ -174,7 +174,7 @@ export interface FineTuneJob {
          */
         name: string;
         /**
-         * A path (relative to the job file, or to the worker's data folder), file://, https://, http:// or s3://. A folder means all files of a known kind in it, sorted by name.
+         * A path (relative to the job file, or to the worker's data folder), file://, https://, http:// or s3://BUCKET/KEY (credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL in the worker's environment). A folder on a disk means all files of a known kind in it, sorted by name.
          */
         uri: string;
         /**
@@ -268,7 +268,7 @@ export interface FineTuneJob {
                */
               name?: string;
               /**
-               * A path (relative to the job file, or to the worker's data folder), file://, https://, http:// or s3://. A folder means all files of a known kind in it, sorted by name.
+               * A path (relative to the job file, or to the worker's data folder), file://, https://, http:// or s3://BUCKET/KEY (credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL in the worker's environment). A folder on a disk means all files of a known kind in it, sorted by name.
                */
               uri: string;
               /**
@@ -513,7 +513,7 @@ export interface FineTuneJob {
            */
           name: string;
           /**
-           * A path (relative to the job file, or to the worker's data folder), file://, https://, http:// or s3://. A folder means all files of a known kind in it, sorted by name.
+           * A path (relative to the job file, or to the worker's data folder), file://, https://, http:// or s3://BUCKET/KEY (credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL in the worker's environment). A folder on a disk means all files of a known kind in it, sorted by name.
            */
           uri: string;
           /**
@@ -552,7 +552,7 @@ export interface FineTuneJob {
            */
           name: string;
           /**
-           * A path (relative to the job file, or to the worker's data folder), file://, https://, http:// or s3://. A folder means all files of a known kind in it, sorted by name.
+           * A path (relative to the job file, or to the worker's data folder), file://, https://, http:// or s3://BUCKET/KEY (credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL in the worker's environment). A folder on a disk means all files of a known kind in it, sorted by name.
            */
           uri: string;
           /**
@@ -591,7 +591,7 @@ export interface FineTuneJob {
            */
           name: string;
           /**
-           * A path (relative to the job file, or to the worker's data folder), file://, https://, http:// or s3://. A folder means all files of a known kind in it, sorted by name.
+           * A path (relative to the job file, or to the worker's data folder), file://, https://, http:// or s3://BUCKET/KEY (credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL in the worker's environment). A folder on a disk means all files of a known kind in it, sorted by name.
            */
           uri: string;
           /**

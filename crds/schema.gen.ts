@@ -355,7 +355,7 @@ export const SCHEMA: Schema = {
           "type": "string",
           "minLength": 1,
           "maxLength": 1024,
-          "description": "A path (relative to the job file, or to the worker's data folder), file://, https://, http:// or s3://. A folder means all files of a known kind in it, sorted by name.",
+          "description": "A path (relative to the job file, or to the worker's data folder), file://, https://, http:// or s3://BUCKET/KEY (credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL in the worker's environment). A folder on a disk means all files of a known kind in it, sorted by name.",
           "x-kubernetes-validations": [
            {
             "rule": "self.matches('^((https?|s3|file)://[^ ]+|[^:]+)$')",
@@ -440,7 +440,7 @@ export const SCHEMA: Schema = {
           "type": "string",
           "minLength": 1,
           "maxLength": 1024,
-          "description": "A path (relative to the job file, or to the worker's data folder), file://, https://, http:// or s3://. A folder means all files of a known kind in it, sorted by name.",
+          "description": "A path (relative to the job file, or to the worker's data folder), file://, https://, http:// or s3://BUCKET/KEY (credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL in the worker's environment). A folder on a disk means all files of a known kind in it, sorted by name.",
           "x-kubernetes-validations": [
            {
             "rule": "self.matches('^((https?|s3|file)://[^ ]+|[^:]+)$')",
@@ -525,7 +525,7 @@ export const SCHEMA: Schema = {
           "type": "string",
           "minLength": 1,
           "maxLength": 1024,
-          "description": "A path (relative to the job file, or to the worker's data folder), file://, https://, http:// or s3://. A folder means all files of a known kind in it, sorted by name.",
+          "description": "A path (relative to the job file, or to the worker's data folder), file://, https://, http:// or s3://BUCKET/KEY (credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL in the worker's environment). A folder on a disk means all files of a known kind in it, sorted by name.",
           "x-kubernetes-validations": [
            {
             "rule": "self.matches('^((https?|s3|file)://[^ ]+|[^:]+)$')",
@@ -792,7 +792,7 @@ export const SCHEMA: Schema = {
                 "type": "string",
                 "minLength": 1,
                 "maxLength": 1024,
-                "description": "A path (relative to the job file, or to the worker's data folder), file://, https://, http:// or s3://. A folder means all files of a known kind in it, sorted by name.",
+                "description": "A path (relative to the job file, or to the worker's data folder), file://, https://, http:// or s3://BUCKET/KEY (credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL in the worker's environment). A folder on a disk means all files of a known kind in it, sorted by name.",
                 "x-kubernetes-validations": [
                  {
                   "rule": "self.matches('^((https?|s3|file)://[^ ]+|[^:]+)$')",
@@ -1366,7 +1366,7 @@ export const SCHEMA: Schema = {
              "type": "string",
              "minLength": 1,
              "maxLength": 1024,
-             "description": "A path (relative to the job file, or to the worker's data folder), file://, https://, http:// or s3://. A folder means all files of a known kind in it, sorted by name.",
+             "description": "A path (relative to the job file, or to the worker's data folder), file://, https://, http:// or s3://BUCKET/KEY (credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL in the worker's environment). A folder on a disk means all files of a known kind in it, sorted by name.",
              "x-kubernetes-validations": [
               {
                "rule": "self.matches('^((https?|s3|file)://[^ ]+|[^:]+)$')",
@@ -1451,7 +1451,7 @@ export const SCHEMA: Schema = {
              "type": "string",
              "minLength": 1,
              "maxLength": 1024,
-             "description": "A path (relative to the job file, or to the worker's data folder), file://, https://, http:// or s3://. A folder means all files of a known kind in it, sorted by name.",
+             "description": "A path (relative to the job file, or to the worker's data folder), file://, https://, http:// or s3://BUCKET/KEY (credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL in the worker's environment). A folder on a disk means all files of a known kind in it, sorted by name.",
              "x-kubernetes-validations": [
               {
                "rule": "self.matches('^((https?|s3|file)://[^ ]+|[^:]+)$')",
@@ -1536,7 +1536,7 @@ export const SCHEMA: Schema = {
              "type": "string",
              "minLength": 1,
              "maxLength": 1024,
-             "description": "A path (relative to the job file, or to the worker's data folder), file://, https://, http:// or s3://. A folder means all files of a known kind in it, sorted by name.",
+             "description": "A path (relative to the job file, or to the worker's data folder), file://, https://, http:// or s3://BUCKET/KEY (credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL in the worker's environment). A folder on a disk means all files of a known kind in it, sorted by name.",
              "x-kubernetes-validations": [
               {
                "rule": "self.matches('^((https?|s3|file)://[^ ]+|[^:]+)$')",

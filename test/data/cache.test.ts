@@ -70,6 +70,22 @@ describe('from the hub', () => {
     assert.deepEqual(inside(ctx, 'partial'), []);
   });
 
+  test('from a bucket', async () => {
+    await using server = await serve(
+      Object.fromEntries(Object.entries(FILES).map(([name, body]) => [`/models/tiny/${name}`, { body }])),
+    );
+    const ctx = context(server.url);
+    const env = {
+      ...ctx.env,
+      AWS_ACCESS_KEY_ID: 'a',
+      AWS_SECRET_ACCESS_KEY: 'b',
+      AWS_ENDPOINT_URL: server.url,
+    };
+    await resolveModel({ uri: 's3://models/tiny', sha256 }, { ...ctx, env });
+    assert.ok(server.requests.every(({ query }) => query.includes('X-Amz-Signature=')));
+    assert.equal(server.requests.length, 3);
+  });
+
   test('a revision, a token and an https:// folder are honoured', async () => {
     await using server = await hub({}, 'v2');
     const ctx = context(server.url);
@@ -258,9 +274,9 @@ describe('on disk', () => {
     await assert.rejects(resolveModel({ uri: folder, sha256 }, ctx), { code: 'DIGEST_MISMATCH' });
   });
 
-  test('s3:// is refused by name', async () => {
-    const refused = resolveModel({ uri: 's3://bucket/model', sha256 }, context(''));
-    await assert.rejects(refused, { code: 'URI_UNSUPPORTED', message: /s3/ });
+  test('an unknown scheme is refused by name', async () => {
+    const refused = resolveModel({ uri: 'ftp://host/model', sha256 }, context(''));
+    await assert.rejects(refused, { code: 'URI_UNSUPPORTED', message: /ftp/ });
   });
 });
 

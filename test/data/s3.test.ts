@@ -3,7 +3,11 @@ import { createHash } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, describe, test } from 'node:test';
+import { loadRows } from '../../worker/data/rows.ts';
 import { objectUrl, putObject, type S3Settings, s3Settings } from '../../worker/data/s3.ts';
+import type { OnebyteError } from '../../worker/errors.ts';
+import { serve } from './server.ts';
+import { signatureOf } from './signature.ts';
 
 const example: S3Settings = {
   accessKeyId: 'AKIAIOSFODNN7EXAMPLE',
@@ -72,4 +76,37 @@ describe('an object on a server', () => {
     );
     assert.equal(got.length, 1);
   });
+
+  test('is read as a source of data by an address with a signature, and named without it', async () => {
+    await using bucket = await serve({ '/texts/a%20b/rows.jsonl': { body: '{"n":1}\n{"n":2}\n' } });
+    const env = {
+      AWS_ACCESS_KEY_ID: example.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: example.secretAccessKey,
+      AWS_ENDPOINT_URL: bucket.url,
+    };
+    const context = { folder: '.', env };
+    assert.deepEqual(await loadRows({ uri: 's3://texts/a b/rows.jsonl' }, context), [{ n: 1 }, { n: 2 }]);
+    const { query } = bucket.requests[0]!;
+    const url = new URL(`/texts/a%20b/rows.jsonl${query}`, bucket.url);
+    assert.equal(url.searchParams.get('X-Amz-Signature'), signatureOf('GET', url, env.AWS_SECRET_ACCESS_KEY));
+    const uri = 's3://texts/none.jsonl';
+    await assert.rejects(loadRows({ uri }, context), (error: OnebyteError) => {
+      assert.equal(error.code, 'DOWNLOAD_FAILED');
+      assert.match(error.message, /^s3:\/\/texts\/none\.jsonl: answered 404/);
+      assert.doesNotMatch(error.message, /X-Amz/);
+      return true;
+    });
+    await assert.rejects(loadRows({ uri }, { folder: '.', env: {} }), {
+      code: 'WORKER_CONFIG_INVALID',
+      field: 'AWS_ACCESS_KEY_ID',
+    });
+  });
+});
+
+test('the signature of the published example is the one that the rules give', () => {
+  const url = new URL(
+    'https://examplebucket.s3.amazonaws.com/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=20130524T000000Z&X-Amz-Expires=86400&X-Amz-SignedHeaders=host',
+  );
+  const published = 'aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404';
+  assert.equal(signatureOf('GET', url, example.secretAccessKey), published);
 });

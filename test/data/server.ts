@@ -13,7 +13,11 @@ export interface Served {
 
 export interface FileServer {
   readonly url: string;
-  readonly requests: { readonly path: string; readonly headers: IncomingHttpHeaders }[];
+  readonly requests: {
+    readonly path: string;
+    readonly query: string;
+    readonly headers: IncomingHttpHeaders;
+  }[];
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -21,8 +25,8 @@ export interface FileServer {
 export async function serve(files: Readonly<Record<string, Served>>): Promise<FileServer> {
   const requests: FileServer['requests'] = [];
   const server = createServer((request, response) => {
-    const path = new URL(request.url!, 'http://x').pathname;
-    requests.push({ path, headers: request.headers });
+    const { pathname: path, search: query } = new URL(request.url!, 'http://x');
+    requests.push({ path, query, headers: request.headers });
     const file = files[path];
     if (!file) return void response.writeHead(404).end();
     if (file.silent) return;

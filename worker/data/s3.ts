@@ -23,7 +23,7 @@ export function s3Settings(env: Readonly<Record<string, string | undefined>>): S
     throw new OnebyteError('WORKER_CONFIG_INVALID', `${name} is missing, which s3:// needs`, {
       field: name,
       remedy:
-        'Name a Secret in spec.output.credentialsSecret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, and AWS_ENDPOINT_URL where the service is not Amazon.',
+        'Give AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, and AWS_ENDPOINT_URL where the service is not Amazon: for an output by the Secret spec.output.credentialsSecret, for sources by the environment of the workers.',
     });
   };
   return {
@@ -49,15 +49,7 @@ export function objectUrl({ region, endpoint }: S3Settings, place: string): URL 
 /** Writes an object, whole or not at all. @param place `s3://BUCKET/KEY` @throws OnebyteError FILE_UNWRITABLE */
 export async function putObject(settings: S3Settings, place: string, body: Uint8Array): Promise<void> {
   if (body.length > MAX_BYTES) throw unwritable(place, 'one object holds 5 GiB at most');
-  const { sessionToken, region, accessKeyId, secretAccessKey } = settings;
-  const client = new AwsClient({
-    accessKeyId,
-    secretAccessKey,
-    ...(sessionToken && { sessionToken }),
-    region,
-    service: 's3',
-    retries: RETRIES,
-  });
+  const client = clientOf(settings);
   const url = objectUrl(settings, place);
   // The bytes are signed too, so that a service without TLS cannot be given others.
   const headers = { 'x-amz-content-sha256': createHash('sha256').update(body).digest('hex') };
@@ -71,6 +63,26 @@ export async function putObject(settings: S3Settings, place: string, body: Uint8
   const text = await response.text();
   if (!response.ok)
     throw unwritable(place, `HTTP ${response.status} ${/<Message>([^<]*)/.exec(text)?.[1] ?? ''}`.trim());
+}
+
+/**
+ * Where anybody may read an object for a day, as the owner of the credentials: an ordinary address, that is read like any
+ * other. It is a secret. @param place `s3://BUCKET/KEY`
+ */
+export async function signedUrl(settings: S3Settings, place: string): Promise<string> {
+  const signed = await clientOf(settings).sign(objectUrl(settings, place), { aws: { signQuery: true } });
+  return signed.url;
+}
+
+function clientOf({ sessionToken, region, accessKeyId, secretAccessKey }: S3Settings): AwsClient {
+  return new AwsClient({
+    accessKeyId,
+    secretAccessKey,
+    ...(sessionToken && { sessionToken }),
+    region,
+    service: 's3',
+    retries: RETRIES,
+  });
 }
 
 function unwritable(place: string, why: string): OnebyteError {
