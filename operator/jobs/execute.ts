@@ -1,5 +1,4 @@
 import {
-  AlreadyExists,
   type Client,
   type Clock,
   Conflict,
@@ -7,32 +6,19 @@ import {
   type KubeObject,
   NotFound,
   type Occurrence,
-  type Pod,
-  pods,
-  secrets,
 } from '../kube/mod.ts';
-import {
-  ensureChild,
-  hasLabels,
-  ignore,
-  inParallel,
-  isOwned,
-  isRefusal,
-  textOf,
-  throwOther,
-  within,
-} from './calls.ts';
+import { ensureChild, ignore, inParallel, isRefusal, textOf, throwOther, within } from './calls.ts';
 import type { ChildIndex } from './child-index.ts';
 import { type ChildKind, childrenOf } from './children.ts';
 import { fineTuneJobs, type Job } from './job.ts';
-import type { LogJob, LogPort } from './log-port.ts';
+import { type LogPort, logJobOf } from './log-port.ts';
 import type { JobMemory } from './memory.ts';
 import { ANNOTATIONS, EVENTS, FINALIZER, REASONS } from './names.ts';
 import type { Action } from './plan.ts';
-import { exportName, exportPod, labelsOf, ownerOf, type PodSettings, secretName, workerPod } from './pod.ts';
+import { exportName, type PodSettings } from './pod.ts';
+import { PodCalls } from './pod-calls.ts';
 import type { LogPoller } from './poller.ts';
 import type { NewWorker } from './scale.ts';
-import { timeOf, trimPod, type Worker } from './worker.ts';
 
 export interface ExecutorOptions {
   /** Guarded: only a leader changes anything. */
@@ -101,6 +87,7 @@ class Pass {
   readonly #memory: JobMemory;
   readonly #signal: AbortSignal;
   readonly #events: Occurrence[] = [];
+  readonly #pods: PodCalls;
   #job: Job;
   #isGone = false;
 
@@ -109,6 +96,7 @@ class Pass {
     this.#job = job;
     this.#memory = memory;
     this.#signal = signal;
+    this.#pods = new PodCalls(options, job, memory, signal);
   }
 
   done(): Done {
@@ -165,7 +153,7 @@ class Pass {
 
   async remove(actions: readonly Extract<Action, { type: 'remove-pod' }>[]): Promise<void> {
     await inParallel(actions, PARALLEL, async ({ worker, why }) => {
-      await this.#delete(worker);
+      await this.#pods.remove(worker);
       this.#options.on?.removed?.(why);
       if (why === 'surplus' || why === 'outdated')
         this.#note(
@@ -186,10 +174,10 @@ class Pass {
       if (errors.length > 0) return;
       try {
         if (worker.uid !== undefined) {
-          await this.#delete({ ...worker, uid: worker.uid });
+          await this.#pods.remove({ ...worker, uid: worker.uid });
           this.#note('Normal', EVENTS.podReplaced, 'ReplacePod', `${worker.name} is made again`);
         }
-        if (await this.#createWorker(worker)) created.push(worker.name);
+        if (await this.#pods.createWorker(worker)) created.push(worker.name);
       } catch (error) {
         errors.push(error);
       }
@@ -211,11 +199,9 @@ class Pass {
   }
 
   async export(): Promise<void> {
-    const { settings } = this.#options;
     const name = exportName(this.#job.metadata.name);
     try {
-      const secret = await this.#credentials(name);
-      if (!(await this.#createPod(exportPod(this.#job, settings, secret)))) return;
+      if (!(await this.#pods.createExport(name))) return;
       this.#memory.accepted('pods');
       this.#note(
         'Normal',
@@ -284,58 +270,6 @@ class Pass {
     }
   }
 
-  /** @returns whether a pod was made; false where there is one already */
-  async #createWorker(worker: NewWorker): Promise<boolean> {
-    const secret = await this.#credentials(worker.name);
-    return this.#createPod(workerPod(this.#job, { ...worker, secret }, this.#options.settings));
-  }
-
-  async #createPod(pod: Pod): Promise<boolean> {
-    const { client, clock } = this.#options;
-    try {
-      this.#memory.made(trimPod(await client.create(pods, pod, { signal: this.#signal })), clock.now());
-      return true;
-    } catch (error) {
-      if (!(error instanceof AlreadyExists)) throw error;
-    }
-    // Made by an earlier pass whose answer was lost, or somebody else's.
-    const other = await client.get(pods, pod.metadata, { signal: this.#signal }).catch(ignore(NotFound));
-    if (other === undefined) return false;
-    const isOurs = isOwned(other, this.#job.metadata.uid) && hasLabels(other, pod);
-    if (isOurs) this.#memory.made(trimPod(other), clock.now());
-    else this.#memory.take(pod.metadata.name, clock.now());
-    return false;
-  }
-
-  /** Puts a worker's credentials into a Secret of its own; gives the Secret's name, undefined where it needs none. */
-  async #credentials(worker: string): Promise<string | undefined> {
-    const { client, port } = this.#options;
-    const files = await port.credentials(logJobOf(this.#job), worker);
-    if (files === null) return undefined;
-    const name = secretName(this.#job, worker);
-    const { namespace } = this.#job.metadata;
-    const metadata = {
-      name,
-      ...(namespace && { namespace }),
-      labels: labelsOf(this.#job),
-      ownerReferences: [ownerOf(this.#job)],
-    };
-    const secret = { metadata, type: 'Opaque', stringData: { ...files } };
-    await client.apply(secrets, secret, { signal: this.#signal });
-    return name;
-  }
-
-  async #delete({ name, uid }: Pick<Worker, 'name' | 'uid'>): Promise<void> {
-    const { client, clock, port } = this.#options;
-    const { namespace } = this.#job.metadata;
-    const at = { ...(namespace && { namespace }), name };
-    await client.delete(pods, at, { uid, signal: this.#signal }).catch(ignore(NotFound, Conflict));
-    this.#memory.removed(uid, clock.now());
-    if ((await port.credentials(logJobOf(this.#job), name)) === null) return;
-    const secret = { ...at, name: secretName(this.#job, name) };
-    await client.delete(secrets, secret, { signal: this.#signal }).catch(ignore(NotFound));
-  }
-
   #refused(what: 'stream' | 'children' | 'pods', reason: string, message: string): void {
     const { clock, on } = this.#options;
     this.#memory.refused(what, reason, message, clock.now(), this.#job.metadata.generation ?? 0);
@@ -345,16 +279,4 @@ class Pass {
   #note(type: Occurrence['type'], reason: string, action: string, note: string): void {
     this.#events.push({ type, reason, action, note });
   }
-}
-
-export function logJobOf({ metadata, spec }: Job): LogJob {
-  return {
-    uid: metadata.uid!,
-    namespace: metadata.namespace ?? 'default',
-    name: metadata.name,
-    createdAt: Math.floor((timeOf(metadata.creationTimestamp) ?? 0) / 1_000),
-    url: spec.nats?.url,
-    replicas: spec.nats?.replicas ?? 1,
-    spec,
-  };
 }

@@ -1,4 +1,6 @@
 import type { Spec } from '../../crds/job.ts';
+import type { Job } from './job.ts';
+import { timeOf } from './worker.ts';
 
 /** What the operator needs of the system that keeps the logs. The implementation over NATS is passed in. */
 
@@ -66,4 +68,16 @@ export interface LogPort {
    */
   credentials(job: LogJob, worker: string): Promise<Readonly<Record<string, string>> | null>;
   close(): Promise<void>;
+}
+
+export function logJobOf({ metadata, spec }: Job): LogJob {
+  return {
+    uid: metadata.uid!,
+    namespace: metadata.namespace ?? 'default',
+    name: metadata.name,
+    createdAt: Math.floor((timeOf(metadata.creationTimestamp) ?? 0) / 1_000),
+    url: spec.nats?.url,
+    replicas: spec.nats?.replicas ?? 1,
+    spec,
+  };
 }

@@ -14,8 +14,9 @@ import {
 } from '../kube/mod.ts';
 import type { ChildIndex } from './child-index.ts';
 import { CHILD_RESOURCES, type ChildKind } from './children.ts';
-import { type Executor, logJobOf } from './execute.ts';
+import type { Executor } from './execute.ts';
 import { fineTuneJobs, isOurs, type Job } from './job.ts';
+import { logJobOf } from './log-port.ts';
 import { JobMemory } from './memory.ts';
 import { COMPONENTS, LABELS } from './names.ts';
 import { occurrencesOf } from './occurrences.ts';
