@@ -49,7 +49,7 @@ export async function openEngine(
   store: Store | null,
 ): Promise<{ genesis: GenesisRecord; engine: ThreadedEngine }> {
   const { settings, assignment, log, logger, signal, phase } = opening;
-  const { worker, threads, artifacts, cacheBytes, headStartMs } = settings;
+  const { worker, threads, device, artifacts, cacheBytes, headStartMs } = settings;
   const { uid, text, jobFolder, dataFolder, data } = assignment;
   const note = (line: string) => logger.info(line);
   const modelFor = (job: string) => modelOf(job, { folder: jobFolder, log: note });
@@ -71,6 +71,7 @@ export async function openEngine(
   const modelDir = await modelFor(genesis.job);
   if (store !== null) await patiently(opening, () => fetchArtifacts(genesis, [artifacts], store));
   phase('opening the engine');
+  logger.info({ device, threads }, 'forward passes');
   const engine = await ThreadedEngine.open({
     genesis,
     member: worker,

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { availableParallelism, hostname, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { cacheFolder } from '../data/cache.ts';
+import { DEVICE_VARIABLE, type Device, deviceOf } from '../engine/device.ts';
 import { OnebyteError } from '../errors.ts';
 import { type NatsSettings, natsSettings } from '../nats/config.ts';
 
@@ -31,6 +32,8 @@ export const SERVICE_VARIABLES = {
   /** A folder for snapshots and artifacts that all workers share, in place of the store on NATS. */
   store: 'ONEBYTE_STORE',
   threads: 'ONEBYTE_THREADS',
+  /** What forward passes run on: cpu, cuda, or auto for a GPU where there is one. */
+  device: DEVICE_VARIABLE,
   /** Bytes that caches of the engine may take. */
   cacheBytes: 'ONEBYTE_CACHE_BYTES',
   /** Seconds that leaving may take once SIGTERM came. */
@@ -59,6 +62,7 @@ export interface ServiceSettings {
   readonly snapshots: string;
   readonly store: string | undefined;
   readonly threads: number;
+  readonly device: Device;
   readonly cacheBytes: number;
   readonly leaveMs: number;
   readonly engineMs: number;
@@ -88,6 +92,14 @@ export function serviceSettings(env: Environment): ServiceSettings {
     if (Number.isInteger(value) && value >= min && value <= max) return value;
     complain(name, `has to be a whole number from ${min} to ${max}, and is '${given}'`);
     return fallback;
+  };
+  const device = (): Device => {
+    try {
+      return deviceOf(text('device'));
+    } catch (error) {
+      complain('device', (error as Error).message.slice(DEVICE_VARIABLE.length + 2));
+      return 'cpu';
+    }
   };
   const file = (name: Name) => {
     const path = text(name);
@@ -119,6 +131,7 @@ export function serviceSettings(env: Environment): ServiceSettings {
     snapshots: join(cacheFolder(env), 'snapshots'),
     store: text('store'),
     threads: number('threads', availableParallelism(), 1, 1024),
+    device: device(),
     cacheBytes: number('cacheBytes', Math.floor(memory() * CACHE_SHARE), 0, Number.MAX_SAFE_INTEGER),
     leaveMs: 1000 * number('leaveSeconds', DEFAULT_LEAVE_SECONDS, 1, 3600),
     engineMs: 1000 * number('engineSeconds', DEFAULT_ENGINE_SECONDS, 1, 86_400),

@@ -1,6 +1,7 @@
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { OnebyteError } from '../../errors.ts';
 import type { BuiltGraph } from '../../model/graph.ts';
+import { DEVICE_VARIABLE, deviceOf } from '../device.ts';
 import { throughGate } from '../exit-gate.ts';
 
 /** What a graph is fed: memory and dims. The memory is read where it lies, also when it is shared. */
@@ -30,11 +31,13 @@ export class Session {
   /** @throws OnebyteError ENGINE_FAILED when the runtime refuses the graph, or there is no memory for it */
   static async open(graph: BuiltGraph, { threads }: SessionOptions): Promise<Session> {
     const { left, unfolded } = leftInFiles(graph);
+    // The process's own, as the runtime's own settings are: the engine's threads inherit it.
+    const device = deviceOf(process.env[DEVICE_VARIABLE]);
     try {
       const session = await throughGate(() =>
         InferenceSession.create(graph.bytes, {
           ...(graph.external.length > 0 && { externalData: [...graph.external] }),
-          executionProviders: ['cpu'],
+          executionProviders: device === 'cpu' ? ['cpu'] : [device, 'cpu'],
           intraOpNumThreads: threads,
           interOpNumThreads: 1,
           // Idle threads that spin take the cores from the state's kernels and from other workers on this machine.
@@ -45,7 +48,8 @@ export class Session {
       );
       return new Session(session, graph);
     } catch (cause) {
-      throw failure('ONNX Runtime cannot load the model', cause);
+      const on = device === 'cpu' ? '' : ` on ${device} (${DEVICE_VARIABLE})`;
+      throw failure(`ONNX Runtime cannot load the model${on}`, cause);
     }
   }
 
