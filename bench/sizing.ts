@@ -36,7 +36,7 @@ function said(measured: number, formula: number, unit: (value: number) => string
 async function measureLog(): Promise<void> {
   const rounds = Number(values.rounds);
   const bytes = (value: number) => `${value.toFixed(0)} B`;
-  for (const [workers, probes] of [
+  for (const [workers, most] of [
     [2, 1],
     [4, 5],
     [4, 32],
@@ -45,15 +45,17 @@ async function measureLog(): Promise<void> {
   ] as const) {
     const system = await NatsSystem.start();
     const job = await TestJob.make(system, 1 << 28);
-    const fleet = await Fleet.make(job, { rounds, probes, expected: workers, witnessEvery: 0 });
+    const fleet = await Fleet.make(job, { rounds, probes: most, expected: workers, witnessEvery: 0 });
     const ends = await Promise.all(fleet.startAll(workers).map(({ ended }) => ended));
     const done = ends.filter((end): end is Done => end?.type === 'done');
     if (done.length < workers) throw new Error(JSON.stringify(ends));
+    // Workers take on fewer probes while the machine is busy.
+    const probes = (await fleet.verdict()).totals.probes / workers / rounds;
     const { state } = await checkStream(await job.connect(), job.names);
     const mean = (of: (end: Done) => number) =>
       done.reduce((sum, end) => sum + of(end), 0) / workers / rounds;
     console.log(
-      `${workers} workers x ${probes} probes: an entry of the log ${said(state.bytes / state.messages, entryBytes(workers, probes), bytes)}; ` +
+      `${workers} workers x ${probes.toFixed(1)} probes: an entry of the log ${said(state.bytes / state.messages, entryBytes(workers, probes), bytes)}; ` +
         `a worker and round: sent ${said(
           mean(({ socket }) => socket.sent),
           sentBytes(workers, probes),
@@ -94,9 +96,10 @@ async function measureMemory(): Promise<void> {
     }));
     await writeFile(join(folder, 'rows.jsonl'), rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
     for (const one of await casesIn(folder)) {
-      const { peak, end } = await residentOf(one, folder);
+      const peak = await peakOf(one, folder);
+      const formula = workerBytes(one.weights, one.plan === PLANS.full);
       console.log(
-        `${one.what}: weights ${mib(one.weights)}; a worker at its end ${said(end, workerBytes(one.weights, one.plan === PLANS.full), mib)}, at its peak ${mib(peak)}`,
+        `${one.what}: weights ${mib(one.weights)}; a worker at its peak ${said(peak, formula, mib)}`,
       );
     }
   } finally {
@@ -142,8 +145,8 @@ async function casesIn(folder: string): Promise<Case[]> {
   ];
 }
 
-/** Resident memory in bytes of the larger of two workers. */
-async function residentOf(one: Case, folder: string): Promise<{ peak: number; end: number }> {
+/** Peak of resident memory in bytes, of the larger of two workers. */
+async function peakOf(one: Case, folder: string): Promise<number> {
   const classification = {
     type: 'classification',
     text: '{text}',
@@ -170,16 +173,14 @@ async function residentOf(one: Case, folder: string): Promise<{ peak: number; en
   const args = [join(root, 'cli', 'main.ts'), 'run', file, '--workers', '2', '--out', join(out, 'run')];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] });
   const ended = once(child, 'exit');
-  let [peak, end] = [0, 0];
+  let peak = 0;
   while (child.exitCode === null && child.signalCode === null) {
-    const sizes = await Promise.all((await childrenOf(child)).map(sizeOf));
-    peak = Math.max(peak, ...sizes.map((size) => size.peak));
-    if (sizes.length === 2) end = Math.max(...sizes.map((size) => size.now));
+    peak = Math.max(peak, ...(await Promise.all((await childrenOf(child)).map(peakSoFar))));
     await sleep(50);
   }
   const [code] = (await ended) as [number | null];
   if (code !== 0) throw new Error(`${one.what}: onebyte run ended with ${code}`);
-  return { peak, end };
+  return peak;
 }
 
 async function childrenOf({ pid }: ChildProcess): Promise<string[]> {
@@ -191,11 +192,9 @@ async function childrenOf({ pid }: ChildProcess): Promise<string[]> {
   return found;
 }
 
-async function sizeOf(pid: string): Promise<{ now: number; peak: number }> {
+async function peakSoFar(pid: string): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
-  const field = (name: string) =>
-    1024 * Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(status)?.[1] ?? 0);
-  return { now: field('VmRSS'), peak: field('VmHWM') };
+  return 1024 * Number(/^VmHWM:\s+(\d+)/m.exec(status)?.[1] ?? 0);
 }
 
 switch (positionals[0]) {

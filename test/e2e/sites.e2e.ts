@@ -90,8 +90,8 @@ describe('a second cluster', { skip }, () => {
   function manifest(url: string, name: string): string {
     const { repository, tag } = lab.image;
     return readFileSync(join(root, 'examples', 'site', 'worker.yaml'), 'utf8')
-      .replace('JOB_UID', run.uid)
-      .replace('NATS_URL', url)
+      .replaceAll('RUN_UID', run.uid)
+      .replaceAll('NATS_ADDRESS', url)
       .replace('image: onebyte:0.1.0', `image: ${repository}:${tag}`)
       .replaceAll('name: site }', `name: ${name} }`)
       .replace('serviceName: site', `serviceName: ${name}`)
