@@ -2,17 +2,17 @@
 
 /** Of one entry of the log: a round of so many workers with so many probes each. */
 export function entryBytes(workers: number, probes: number): number {
-  return 260 + workers * (probes + 2);
+  return 268 + workers * (probes + 2);
 }
 
 /** That a worker sends in a round, headers of NATS and TCP's payload included. */
 export function sentBytes(workers: number, probes: number): number {
-  return 125 + probes + (entryBytes(workers, probes) - 70) / workers;
+  return 170 + probes + entryBytes(workers, probes) / workers / 4;
 }
 
 /** That a worker receives in a round: its share of the others' messages, and the record. */
 export function receivedBytes(workers: number, probes: number): number {
-  return entryBytes(workers, probes) + 380 + probes;
+  return entryBytes(workers, probes) + 400 + probes;
 }
 
 /** Resident memory of a worker. @param weights bytes of the model in 32-bit floats @param full scope `full` */

@@ -30,6 +30,7 @@ describe('docs/install.md', { skip }, () => {
       repository: 'docker.io/library/onebyte',
       tag: '0.1.0',
       nats: PUBLISHED_NATS,
+      natsClaim: 'onebyte-nats-server-js-onebyte-nats-server-0',
     };
     lab = await Lab.start({ nodes: 2, bare }, (line) => console.log(line));
   });

@@ -77,14 +77,12 @@ export class FaultRun {
     return workerPods(this.lab, RUN);
   }
 
-  /** Until so many workers train and the status says that all is well. */
-  async isWell(workers: number, limitMs = LONG): Promise<void> {
-    await this.isWellAs(`${workers}/${workers}`, limitMs);
-  }
-
-  /** @param text joined and wanted, as the column WORKERS has it */
-  async isWellAs(text: string, limitMs = LONG): Promise<void> {
-    const workers = Number(text.split('/')[0]);
+  /**
+   * Until so many workers of the job train, and the status says that all is well.
+   * @param members of the run, with those whom other clusters sent
+   */
+  async isWell(workers: number, { members = workers, limitMs = LONG } = {}): Promise<void> {
+    const text = `${workers}/${workers}`;
     await this.lab.until(
       `${text} workers, and a status that says so`,
       async () => {
@@ -92,7 +90,7 @@ export class FaultRun {
         return (
           job !== null &&
           job.status?.workers?.summary === text &&
-          this.watch.ledger?.members.length === workers &&
+          this.watch.ledger?.members.length === members &&
           condition(job, 'Succeeded') === 'Unknown Running' &&
           condition(job, 'Ready') === 'True EnoughWorkers' &&
           condition(job, 'Stalled') === 'False NotStalled'

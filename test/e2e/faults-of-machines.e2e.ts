@@ -180,7 +180,7 @@ describe('a run whose machines fail', { skip }, () => {
         async () => (await lab.kubectl('get', 'node', name, '-o', path)) === 'True',
       );
     });
-    await run.isWell(3, 300_000);
+    await run.isWell(3);
     await rm(full);
     await run.isTrue(t);
   });

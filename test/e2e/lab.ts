@@ -12,6 +12,7 @@ import { productImage } from '../cluster/product-image.ts';
 import { JwtOperator } from '../nats/jwt.ts';
 import { chart, helm } from '../operator/chart/helm.ts';
 import { missing } from '../tools/tool.ts';
+import { merged } from './merged.ts';
 import { NATS_CLAIM, natsValues } from './nats.ts';
 import {
   attach,
@@ -49,12 +50,20 @@ export async function labMissing(where: 'own' | 'any' = 'own'): Promise<false | 
   return missing('nats-server', 'helm');
 }
 
+interface Bare {
+  readonly repository: string;
+  readonly tag: string;
+  readonly nats: string;
+  /** Name of the claim that NATS will make. */
+  readonly natsClaim: string;
+}
+
 export interface LabOptions {
   readonly nodes?: number;
   /** Values of the chart, over those of the lab. */
   readonly values?: object;
   /** Names of the images, and nothing installed: a test does that itself. */
-  readonly bare?: { readonly repository: string; readonly tag: string; readonly nats: string };
+  readonly bare?: Bare;
 }
 
 type Log = (line: string) => void;
@@ -63,13 +72,6 @@ interface ImageName {
   readonly repository: string;
   readonly tag: string;
 }
-
-/** Namespace and name of each claim, and the folder that its volume is. */
-const VOLUMES = [
-  [TEAM, 'models', 'models'],
-  [TEAM, 'output', 'output'],
-  [SYSTEM, NATS_CLAIM, 'nats'],
-] as const;
 
 /** Milliseconds between two looks. */
 const PAUSE = 250;
@@ -100,7 +102,7 @@ export class Lab {
     const foreign = foreignKubeconfig();
     const lab = await (foreign === null ? Lab.#onOwn(options, log) : Lab.#onForeign(foreign, log));
     try {
-      await lab.#volumes();
+      await lab.#volumes(options.bare?.natsClaim ?? NATS_CLAIM);
       if (options.bare !== undefined) return lab;
       await lab.#namespaces();
       await lab.#install(options.values ?? {});
@@ -159,7 +161,7 @@ export class Lab {
     await this.kubectl('-n', TEAM, 'delete', 'ftj', '--all', '--timeout=120s').catch(ignore);
     await this.helm(['uninstall', 'onebyte', '--wait']).catch(ignore);
     await this.kubectl('delete', 'namespace', TEAM, SYSTEM, '--ignore-not-found').catch(ignore);
-    const volumes = VOLUMES.map(([namespace, name]) => `${namespace}-${name}`);
+    const volumes = [`${TEAM}-models`, `${TEAM}-output`, `${SYSTEM}-${NATS_CLAIM}`];
     await this.kubectl('delete', 'pv', ...volumes, '--ignore-not-found').catch(ignore);
     await this.kubectl('delete', 'crd', 'finetunejobs.onebyte.dev', '--ignore-not-found').catch(ignore);
     await rm(this.storage, { recursive: true, force: true });
@@ -252,7 +254,7 @@ export class Lab {
   }
 
   /** Folders of this machine, and the volumes that they are. */
-  async #volumes(): Promise<void> {
+  async #volumes(natsClaim: string): Promise<void> {
     const model = await resolveModel(MODEL, { folder: '/' });
     const cached = join(this.volume('models'), 'models', MODEL.sha256);
     await mkdir(cached, { recursive: true });
@@ -263,9 +265,11 @@ export class Lab {
       await chmod(this.volume(name), 0o777);
     }
     await chmod(join(this.volume('models'), 'models'), 0o777);
-    await this.apply(
-      VOLUMES.map(([namespace, name, folder]) => volumeObject(namespace, name, this.volume(folder))),
-    );
+    await this.apply([
+      volumeObject(TEAM, 'models', this.volume('models')),
+      volumeObject(TEAM, 'output', this.volume('output')),
+      volumeObject(SYSTEM, natsClaim, this.volume('nats')),
+    ]);
   }
 
   async #namespaces(): Promise<void> {
@@ -314,18 +318,5 @@ export class Lab {
     return performance.now() - from;
   }
 }
-
-function merged(base: object, over: object): object {
-  const out: Record<string, unknown> = { ...base };
-  for (const [name, value] of Object.entries(over)) {
-    const old = out[name];
-    const both = isFields(old) && isFields(value);
-    out[name] = both ? merged(old, value) : value;
-  }
-  return out;
-}
-
-const isFields = (value: unknown): value is object =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 export const mib = (bytes: number) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;

@@ -118,7 +118,7 @@ describe('a second cluster', { skip }, () => {
     await apply(manifest(url, 'site'));
     await contributes('site-0');
     t.diagnostic(`its first byte in a record after ${((performance.now() - from) / 1000).toFixed(1)} s`);
-    await lab.until('the status counts it', async () => (await run.columns()).WORKERS === '3/2');
+    await run.isWell(2, { members: 3 });
     await run.isTrue(t);
   });
 
@@ -182,10 +182,10 @@ describe('a second cluster', { skip }, () => {
     const text = manifest('nats://nats.hospital.svc:4222', 'leaf');
     await apply(text.replace('- { name: ONEBYTE_NATS_SECRET', domain));
     await contributes('leaf-0');
-    await lab.until('the status counts both', async () => (await run.columns()).WORKERS === '4/2');
+    await run.isWell(2, { members: 4 });
     // The site goes: the run goes on.
     await kubectl('delete', 'statefulset', 'site', 'leaf');
-    await run.isWellAs('2/2');
+    await run.isWell(2);
     await run.isTrue(t);
     assert.equal(run.watch.ledger?.members.length, 2);
   });

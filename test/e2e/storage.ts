@@ -1,4 +1,6 @@
 /** Volumes on a folder of this machine, which all nodes see: what network storage is to a real cluster. */
+/** Nobody counts: enough for any claim of the tests, and for the chart's own. */
+const capacity = { storage: '20Gi' };
 const size = { storage: '1Gi' };
 const accessModes = ['ReadWriteMany', 'ReadWriteOnce'];
 
@@ -9,7 +11,7 @@ export function volumeObject(namespace: string, name: string, path: string): obj
     kind: 'PersistentVolume',
     metadata: { name: `${namespace}-${name}` },
     spec: {
-      capacity: size,
+      capacity,
       accessModes,
       persistentVolumeReclaimPolicy: 'Retain',
       storageClassName: '',
