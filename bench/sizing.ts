@@ -2,13 +2,13 @@
  * The formulas of docs/sizing.md beside what is measured:
  *
  *     node bench/sizing.ts log [--rounds 200]       bytes of the log, and on the sockets, for some numbers of workers and probes
- *     node bench/sizing.ts memory [--model DIR]     resident memory of the workers of `onebyte run`, for some models and scopes
+ *     node bench/sizing.ts memory [--model DIR]     resident memory of the workers of `onebyte run`, for some models and scopes, or the one given (a Hugging Face folder in 32-bit floats)
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { stringify } from 'yaml';
@@ -77,6 +77,7 @@ interface Case {
   readonly weights: number;
   readonly plan: readonly object[];
   readonly task?: object;
+  readonly batch?: number;
 }
 
 const basis = { calibration: { uri: 'rows.jsonl' } };
@@ -97,7 +98,7 @@ async function measureMemory(): Promise<void> {
     await writeFile(join(folder, 'rows.jsonl'), rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
     for (const one of await casesIn(folder)) {
       const peak = await peakOf(one, folder);
-      const formula = workerBytes(one.weights, one.plan === PLANS.full);
+      const formula = workerBytes(one.weights);
       console.log(
         `${one.what}: weights ${mib(one.weights)}; a worker at its peak ${said(peak, formula, mib)}`,
       );
@@ -107,7 +108,21 @@ async function measureMemory(): Promise<void> {
   }
 }
 
+/** A language model in a folder, in two rounds of few rows: its forwards take long. */
+async function given(model: string): Promise<Case> {
+  const file = join(model, 'model.safetensors');
+  return {
+    what: `${basename(model)}, lora`,
+    model: { uri: model, sha256: await sha256File(file) },
+    weights: (await stat(file)).size,
+    plan: [{ scope: { type: 'lora', rank: 8 }, rounds: 2 }],
+    task: { type: 'causal-lm', text: '{text}', maxTokens: 64 },
+    batch: 4,
+  };
+}
+
 async function casesIn(folder: string): Promise<Case[]> {
+  if (values.model !== undefined) return [await given(resolve(values.model))];
   const tiny = join(folder, 'tiny');
   await writeTinyFolder(tiny);
   const minilm = {
@@ -130,19 +145,7 @@ async function casesIn(folder: string): Promise<Case[]> {
       plan: PLANS[scope],
     })),
   );
-  if (values.model === undefined) return cases;
-  const file = join(values.model, 'model.safetensors');
-  await symlink(values.model, join(folder, 'given'));
-  return [
-    ...cases,
-    {
-      what: `${values.model}, lora`,
-      model: { uri: join(folder, 'given'), sha256: await sha256File(file) },
-      weights: (await stat(file)).size,
-      plan: PLANS.lora,
-      task: { type: 'causal-lm', text: '{text}', maxTokens: 64 },
-    },
-  ];
+  return cases;
 }
 
 /** Peak of resident memory in bytes, of the larger of two workers. */
@@ -163,7 +166,7 @@ async function peakOf(one: Case, folder: string): Promise<number> {
       model: one.model,
       task: one.task ?? classification,
       data: { train: [{ name: 'rows', uri: 'rows.jsonl' }] },
-      method: { plan: one.plan, estimator: { batch: 16, probes: { min: 1, max: 4 } } },
+      method: { plan: one.plan, estimator: { batch: one.batch ?? 16, probes: { min: 1, max: 4 } } },
       replicas: 2,
     },
   };

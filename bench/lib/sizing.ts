@@ -7,7 +7,7 @@ export function entryBytes(workers: number, probes: number): number {
 
 /** That a worker sends in a round, headers of NATS and TCP's payload included. */
 export function sentBytes(workers: number, probes: number): number {
-  return 170 + probes + entryBytes(workers, probes) / workers / 4;
+  return 190 + probes + entryBytes(workers, probes) / workers / 4;
 }
 
 /** That a worker receives in a round: its share of the others' messages, and the record. */
@@ -15,7 +15,7 @@ export function receivedBytes(workers: number, probes: number): number {
   return entryBytes(workers, probes) + 400 + probes;
 }
 
-/** Resident memory of a worker. @param weights bytes of the model in 32-bit floats @param full scope `full` */
-export function workerBytes(weights: number, full: boolean): number {
-  return 300 * 2 ** 20 + (full ? 3 : 2) * weights;
+/** Peak of a worker's resident memory: program, runtime and tokenizer, and what loading holds of the model beside the session's own copy. @param weights bytes of the model in 32-bit floats */
+export function workerBytes(weights: number): number {
+  return 180 * 2 ** 20 + 3.5 * weights;
 }
