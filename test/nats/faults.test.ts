@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { LogConflict } from '../../worker/log/log.ts';
 import { NatsLog } from '../../worker/log/nats.ts';
@@ -129,6 +130,20 @@ describe('a run on NATS', { skip, concurrency: false }, () => {
       await new Promise((resolve) => setTimeout(resolve, 3000));
       system.resume();
       await finishes(fleet, 150);
+    }));
+
+  it('survives wall clocks that jump by hours, ahead and back, also while its server is away', () =>
+    onServer(1, { rounds: 300, expected: 3, probeMs: 2 }, async (fleet, system) => {
+      const preload = join(import.meta.dirname, 'jumping-clock.ts');
+      fleet.startAll(1);
+      for (const worker of ['odd-1', 'odd-2']) fleet.start(worker, { preload });
+      for (let i = 1; i <= 3; i++) {
+        await fleet.reach(i * 60);
+        await system.kill();
+        await system.start();
+      }
+      await finishes(fleet, 300);
+      assert.ok(fleet.jumps >= 10, `${fleet.jumps} jumps`);
     }));
 
   it('survives members that are killed and come back, and lets one leave in order', () =>

@@ -45,7 +45,7 @@ export class TestMember {
     this.worker = config.worker;
     const child = fork(join(import.meta.dirname, 'member.ts'), [JSON.stringify(config)], {
       serialization: 'advanced',
-      ...within(config.inside),
+      ...within(config),
       // Most of what a member costs is its start: what one compiled, the others take over.
       env: { ...process.env, NODE_COMPILE_CACHE: join(tmpdir(), 'onebyte-test-compiled') },
     });
@@ -76,9 +76,11 @@ export class TestMember {
   }
 }
 
-function within(command: readonly string[] = []): { execPath?: string; execArgv?: string[] } {
-  const [execPath, ...rest] = command;
-  return execPath === undefined ? {} : { execPath, execArgv: [...rest, process.execPath] };
+function within({ inside = [], preload }: MemberConfig): { execPath?: string; execArgv?: string[] } {
+  const [execPath, ...rest] = inside;
+  const node = preload === undefined ? [] : ['--import', preload];
+  if (execPath === undefined) return { execArgv: node };
+  return { execPath, execArgv: [...rest, process.execPath, ...node] };
 }
 
 /**
@@ -90,6 +92,7 @@ export class Fleet {
   readonly members = new Set<TestMember>();
   rewinds = 0;
   diverged = 0;
+  jumps = 0;
   round = 0;
   readonly #options: FleetOptions;
   /** Digest of the state, by chain value. */
@@ -190,6 +193,7 @@ export class Fleet {
   #hear(news: MemberNews): void {
     if (news.type === 'rewound') this.rewinds++;
     if (news.type === 'diverged') this.diverged++;
+    if (news.type === 'jumped') this.jumps++;
     if (news.type !== 'moved') return;
     this.round = Math.max(this.round, news.round);
     const told = this.#digests.get(news.chain);

@@ -23,6 +23,8 @@ export interface MemberConfig {
   readonly domain?: string;
   /** A command that runs the member's, such as one that enters a network namespace. */
   readonly inside?: readonly string[];
+  /** A module that is loaded before the member's. */
+  readonly preload?: string;
   readonly uid: string;
   readonly worker: string;
   /** Hex of 8 digits, where two lives are to share one. */
@@ -41,6 +43,8 @@ export type MemberNews =
   | { readonly type: 'moved'; readonly round: number; readonly chain: string; readonly digest: string }
   | { readonly type: 'rewound'; readonly records: number }
   | { readonly type: 'diverged' }
+  /** Of a preloaded module: the wall clock is this far off now. */
+  | { readonly type: 'jumped'; readonly hours: number }
   | { readonly type: 'failed'; readonly code: string; readonly message: string }
   | {
       readonly type: 'done';
@@ -105,7 +109,7 @@ process.on('SIGTERM', () => driver.leave());
 process.on('SIGUSR2', () => driver.cancel());
 const outcome = await driver.done.catch(fail);
 const { user, system } = process.cpuUsage(cpuAtStart);
-tell({
+const done: MemberNews = {
   type: 'done',
   outcome: outcome.type,
   released: outcome.type === 'left' && outcome.released,
@@ -115,7 +119,9 @@ tell({
   cpu: user + system,
   socket: socket(),
   payload,
-});
+};
+// It may be larger than what a channel takes at once: the end of the process must not cut it short.
+if (process.connected) await new Promise((resolve) => process.send!(done, resolve));
 await close();
 process.exit();
 

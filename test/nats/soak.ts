@@ -89,7 +89,8 @@ try {
   for (const member of last) member.cancel();
   const ends = await Promise.all(last.map(({ ended }) => ended));
   const ledger = await fleet.verdict();
-  const agreed = ends.every((end) => end?.type === 'done' && end.digest === ledger.end?.digest);
+  const odd = ends.filter((end) => end?.type !== 'done' || end.digest !== ledger.end?.digest);
+  const agreed = odd.length === 0;
   console.log(
     JSON.stringify({
       members,
@@ -103,6 +104,7 @@ try {
       rounds: ledger.totals.rounds,
       digest: ledger.end?.digest ?? null,
       agreed,
+      odd: odd.map((end) => (end?.type === 'done' ? `${end.outcome} ${end.digest}` : end)),
       seconds: Math.round((performance.now() - began) / 1000),
     }),
   );

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { missing } from '../tools/tool.ts';
 import { ground } from './ground.ts';
@@ -90,6 +91,41 @@ describe('onebyte worker', { skip }, () => {
     await again.answers('/readyz', 200);
     assert.equal(value((await again.get('/metrics')).text, 'onebyte_divergences_total'), 0);
     assert.ok(value((await stays.get('/metrics')).text, 'onebyte_round') > before);
+  });
+
+  it('whose state goes wrong falls silent, names the tensor, also on the log, and takes part again', async () => {
+    await on.lab.job({ rounds: ENDLESS });
+    const job = await make();
+    const preload = join(import.meta.dirname, 'corrupting.ts');
+    const env = {
+      ONEBYTE_MIN_WORKERS: '2',
+      ONEBYTE_TEST_CORRUPT: '1@25',
+      NODE_OPTIONS: `--import=${preload}`,
+    };
+    const wrong = start(job.names.uid, 0, env);
+    const right = start(job.names.uid, 1, { ONEBYTE_MIN_WORKERS: '2' });
+    const told = await right.said(/had a wrong state/);
+    const found = await wrong.said(/^the state was wrong, first in /);
+    const { tensor, round } = await wrong.said(/^flipped/);
+    assert.deepEqual([found.tensor, found.tensors, found.round], [tensor, 1, 30]);
+    assert.deepEqual([told.reason, told.expected, told.round], ['tensor', tensor, 30]);
+    assert.equal(round, 25);
+    const [before, other] = await Promise.all(
+      [wrong, right].map(async (one) => (await one.get('/metrics')).text),
+    );
+    assert.equal(value(before!, 'onebyte_divergences_total'), 1);
+    // They agree again: the records of these rounds hold several digests.
+    const until = value(other!, 'onebyte_round') + 50;
+    while (value((await right.get('/metrics')).text, 'onebyte_round') < until);
+    await wrong.answers('/readyz', 200);
+    for (const [worker, text] of [
+      [wrong, before],
+      [right, other],
+    ] as const)
+      assert.equal(
+        value((await worker.get('/metrics')).text, 'onebyte_divergences_total'),
+        value(text!, 'onebyte_divergences_total'),
+      );
   });
 
   it('goes on after its server was killed and started again', async () => {

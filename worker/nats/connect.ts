@@ -15,6 +15,7 @@ import {
 import { OnebyteError } from '../errors.ts';
 import { connectionError } from './failure.ts';
 import { Link } from './link.ts';
+import { redial } from './redial.ts';
 
 /** How to reach a NATS system. Files are read again at every connection, so that what rotates is picked up. */
 export interface NatsConfig {
@@ -53,9 +54,8 @@ export interface OpenOptions {
   readonly onFailure?: (error: OnebyteError) => void;
 }
 
-/** Milliseconds. A broken connection is found within two pings, and a new one tried after 250 to 500. */
-const RECONNECT_WAIT = 250;
-const RECONNECT_JITTER = 250;
+/** Milliseconds. A broken connection is found within two pings. */
+const FIRST_WAIT = 250;
 const PING_INTERVAL = 5000;
 const DIAL_TIMEOUT = 10_000;
 const LONGEST_WAIT = 4000;
@@ -68,7 +68,7 @@ export async function openNats(config: NatsConfig, options: OpenOptions = {}): P
   const { wait, onFailure } = options;
   const prepared = connectionOptions(config);
   const webSocket = config.servers.some((server) => /^wss?:/.test(server));
-  for (let pause = RECONNECT_WAIT; ; pause = Math.min(2 * pause, LONGEST_WAIT)) {
+  for (let pause = FIRST_WAIT; ; pause = Math.min(2 * pause, LONGEST_WAIT)) {
     try {
       const connection = await (webSocket ? wsconnect : connect)(prepared);
       Link.of(connection).options = {
@@ -95,9 +95,7 @@ export function connectionOptions(config: NatsConfig): ConnectionOptions {
   return {
     servers: [...config.servers],
     maxReconnectAttempts: -1,
-    reconnectTimeWait: RECONNECT_WAIT,
-    reconnectJitter: RECONNECT_JITTER,
-    reconnectJitterTLS: RECONNECT_JITTER,
+    ...redial(),
     pingInterval: PING_INTERVAL,
     timeout: DIAL_TIMEOUT,
     noAsyncTraces: true,
