@@ -300,7 +300,7 @@ export class Lab {
     await Promise.race([operator, installed.then(() => operator)]);
     this.#log(`helm install: the operator is ready after ${since(from)}`);
     await installed;
-    this.#log(`helm install --wait with NATS (the real server, in an image of ours): ${since(from)}`);
+    this.#log(`helm install --wait with NATS: ${since(from)}`);
   }
 
   /** Waits until something is so, and says what there is when it does not come. @returns milliseconds */
