@@ -35,6 +35,7 @@ import { encodeAll } from '../worker/method/codec.ts';
 import { openModelFolder } from '../worker/model/folder.ts';
 import { Link } from '../worker/nats/link.ts';
 import { NatsStore } from '../worker/nats/store.ts';
+import { checkStream } from '../worker/nats/stream.ts';
 import type { Replica } from '../worker/replica/replica.ts';
 import { systemClock } from '../worker/round/clock.ts';
 import { EngineDesk, type EnginePort } from '../worker/round/engine-port.ts';
@@ -242,10 +243,20 @@ async function newcomer(run: TestJob, replica: Replica, writer: Writer, snapshot
   const { round } = writer.ledger;
   const connection: NatsConnection = await run.connect();
   const own = mkdtempSync(join(folder, 'own-'));
-  const before = Link.of(connection).bytes.received;
+  const parts: string[] = [];
+  let counted = 0;
+  const part = (what: string) => {
+    const { received } = Link.of(connection).bytes;
+    parts.push(`${what} ${received - counted}`);
+    counted = received;
+  };
+  part('greeting');
   const began = performance.now();
+  await checkStream(connection, run.names);
+  part('stream');
   const log = new NatsLog(connection, run.names);
   const { genesis } = await genesisIn(log);
+  part('genesis');
   const files = new SnapshotFolder(own);
   const engine: EnginePort & Parameters<typeof land>[1] = {
     commit: async (record, body) => void replica.commit(record, body),
@@ -263,7 +274,9 @@ async function newcomer(run: TestJob, replica: Replica, writer: Writer, snapshot
   const store = snapshots ? await NatsStore.find(connection, run.names) : null;
   const landed =
     store === null ? null : await land({ log, store, genesis: genesis!, folder: own, logger: quiet }, engine);
+  part('snapshot');
   if (store !== null && landed !== null) log.offer(await unpack(store, landed.start));
+  part('packs');
   const target = (await log.last())!.seq;
   const desk = new EngineDesk(engine);
   const end = new AbortController();
@@ -274,7 +287,8 @@ async function newcomer(run: TestJob, replica: Replica, writer: Writer, snapshot
   }
   await desk.flush();
   const seconds = (performance.now() - began) / 1000;
-  const received = Link.of(connection).bytes.received - before;
+  part('entries');
+  const { received } = Link.of(connection).bytes;
   if (replica.digest() !== expected) throw new Error('the newcomer has another state');
   const from = landed === null ? 0 : landed.start.ledger.round;
   const payload = writer.payload.slice(from, round).reduce((sum, bytes) => sum + bytes, 0);
@@ -284,5 +298,6 @@ async function newcomer(run: TestJob, replica: Replica, writer: Writer, snapshot
       `${seconds.toFixed(2).padStart(8)}  ${String(received).padStart(12)} B  ${String(rest).padStart(12)} B  ${(rest / payload).toFixed(2).padStart(5)}` +
       (landed === null ? '' : `  (snapshot ${landed.file.bytes} B)`),
   );
+  console.log(`              ${parts.join(', ')} B`);
   await connection.close();
 }

@@ -29,6 +29,8 @@ const MAX_PIECES = 1 << 20;
 export class NatsStore implements Store {
   readonly #api: Api;
   readonly #names: JobNames;
+  /** Where snapshots were seen, by their digest. */
+  readonly #seen = new Map<Digest, number>();
 
   constructor(connection: NatsConnection, names: JobNames, options: ApiOptions = {}) {
     this.#api = new Api(connection, options);
@@ -64,10 +66,10 @@ export class NatsStore implements Store {
   }
 
   async getSnapshot(index: SnapshotIndex): Promise<Uint8Array | null> {
-    for (const place of [0, 1])
-      if ((await this.#index(place))?.digest === index.digest)
-        return matching(await this.#getPieces(`snapshot.${place}`, index.bytes), index.digest);
-    return null;
+    if (!this.#seen.has(index.digest)) await this.snapshots();
+    const place = this.#seen.get(index.digest);
+    if (place === undefined) return null;
+    return matching(await this.#getPieces(`snapshot.${place}`, index.bytes), index.digest);
   }
 
   async putArtifact(digest: Digest, bytes: Uint8Array): Promise<boolean> {
@@ -123,7 +125,9 @@ export class NatsStore implements Store {
 
   async #index(place: number): Promise<SnapshotIndex | null> {
     const bytes = await this.#get(`snapshot.${place}.index`);
-    return bytes === null ? null : parseIndex(new TextDecoder().decode(bytes));
+    const index = bytes === null ? null : parseIndex(new TextDecoder().decode(bytes));
+    if (index !== null) this.#seen.set(index.digest, place);
+    return index;
   }
 
   async #putPieces(place: string, digest: Digest, bytes: Uint8Array): Promise<boolean> {

@@ -10,7 +10,7 @@ import { decodePack, encodePack } from '../store/pack.ts';
 import type { Store } from '../store/store.ts';
 
 /** Packs from one snapshot to the next, at most, and the fewest rounds of each. */
-const STEPS = 32;
+const STEPS = 64;
 const MIN_ROUNDS = 16;
 /** A pack covers 1, 2, 4, ... steps; there is one place for each of these. */
 export const LEVELS = 6;
