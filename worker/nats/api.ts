@@ -42,6 +42,8 @@ export interface ApiOptions {
   readonly domain?: string;
   /** Longest wait for an answer, tries after lost connections and silence included, in milliseconds. */
   readonly timeoutMs?: number;
+  /** Longest silence before a request is sent again, in milliseconds; after a lost connection it is sent at once. */
+  readonly tryMs?: number;
 }
 
 const TIMEOUT = 5000;
@@ -54,12 +56,14 @@ export class Api {
   readonly connection: NatsConnection;
   readonly link: Link;
   readonly timeoutMs: number;
+  readonly #tryMs: number;
   readonly #prefix: string;
 
   constructor(connection: NatsConnection, options: ApiOptions = {}) {
     this.connection = connection;
     this.link = Link.of(connection);
     this.timeoutMs = options.timeoutMs ?? TIMEOUT;
+    this.#tryMs = options.tryMs ?? TRY;
     this.#prefix = apiPrefix(options.domain);
   }
 
@@ -93,7 +97,7 @@ export class Api {
     let why: unknown;
     for (let left = until - performance.now(); left > 1; left = until - performance.now()) {
       if (!this.link.up && !(await this.link.whenUp(left))) break;
-      const timeout = Math.max(1, Math.min(TRY, until - performance.now()));
+      const timeout = Math.max(1, Math.min(this.#tryMs, until - performance.now()));
       try {
         const answer = await this.#ask(subject, data, {
           timeout,

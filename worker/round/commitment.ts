@@ -146,6 +146,10 @@ export function withJoiner(
   at: number,
 ): readonly Joiner[] {
   if (join.name.length > MAX_NAME || join.group.length > MAX_NAME) return joiners;
-  const others = joiners.filter((joiner) => joiner.join.id !== join.id && at - joiner.at <= JOIN_LASTS);
-  return others.length < MAX_MEMBERS ? [...others, { run, join, at }] : joiners;
+  const joiner = { run, join, at };
+  const known = joiners.findIndex(({ join: { id } }) => id === join.id);
+  if (known >= 0) return joiners.with(known, joiner);
+  if (joiners.length < MAX_MEMBERS) return [...joiners, joiner];
+  const live = joiners.filter((other) => at - other.at <= JOIN_LASTS);
+  return live.length < MAX_MEMBERS ? [...live, joiner] : joiners;
 }

@@ -68,9 +68,23 @@ export function onJoinTimer(turn: Turn): void {
   if (state.joinTries > PATIENT_JOINS && state.ballot?.kind === 'probe') state.acting = true;
 }
 
+/** Heard of one more: brings the start forward where all that are waited for are there. */
+export function onCandidate(turn: Turn): void {
+  const { emptySince, joiners, options } = turn.state;
+  // With very many it is too much to count them again at every one: `onBootTimer` does once more.
+  if (emptySince === null || joiners.length + 1 >= options.expected) boot(turn);
+}
+
 export function onBootTimer(turn: Turn): void {
-  if (!isOutside(turn) || turn.state.ballot!.members.length > 0) return;
-  turn.state.acting = true;
+  const { state, now } = turn;
+  if (!isOutside(turn) || state.ballot!.members.length > 0) return;
+  const { expected, grace } = state.options;
+  const early = (state.emptySince ?? now) + grace + rank(turn) * BOOT_STEP - now;
+  if (early > 0 && liveJoiners(state, now).length + 1 < expected && state.ballot!.kind !== 'end') {
+    turn.setTimer('boot', early);
+    return;
+  }
+  state.acting = true;
   turn.setTimer('boot', BOOT_AGAIN + rank(turn) * BOOT_STEP);
 }
 

@@ -3,9 +3,9 @@ import type { Digest } from '../journal/record.ts';
 import { probeBounds } from './ballot.ts';
 import { tryAppend, withJoiner } from './commitment.ts';
 import {
-  boot,
   leave,
   onBootTimer,
+  onCandidate,
   onJoinTimer,
   onTakeoverTimer,
   standInside,
@@ -235,7 +235,7 @@ function onJoin(turn: Turn, from: string, message: JoinRequest): void {
   if (from === state.self.id || state.leavers.includes(from)) return;
   state.joiners = withJoiner(state.joiners, message, now);
   if (!takesPart(state) || ballot === null) return;
-  if (ballot.members.length === 0 && state.leaveBy === null) boot(turn);
+  if (ballot.members.length === 0 && state.leaveBy === null) onCandidate(turn);
   if (ballot.index >= 0 && ballot.kind !== 'probe') turn.send(from, { kind: 'here', tag: ballot.tag });
 }
 

@@ -60,7 +60,9 @@ export async function openEngine(
           phase('preparing a new run');
           const preparation = { jobText: text, uid, folder: jobFolder, artifacts, threads, log: note };
           const made = (await prepareApart(await modelFor(text), preparation)).genesis;
-          const refused = store === null ? [] : await publishArtifacts(made, artifacts, store);
+          // Making it takes much longer than any line does.
+          const publish = () => (store === null ? [] : publishArtifacts(made, artifacts, store));
+          const refused = await patiently(opening, async () => publish());
           if (refused.length > 0) logger.warn({ artifacts: refused }, 'the store has no room for these');
           return made;
         };
