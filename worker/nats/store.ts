@@ -19,12 +19,18 @@ import { HEADERS, type JobNames } from './names.ts';
  * thing in between. Each costs some 300 bytes more; on a line of 64 kbit/s 8 KiB take a second.
  */
 const SMALLEST = 1 << 13;
-const LARGEST = 1 << 17;
+const LARGEST = 1 << 15;
 const PIECES = 16;
+/** A pack is one message. */
+const LARGEST_PACK = 1 << 19;
 /** Room for a message's headers. */
 const HEADERS_SIZE = 512;
-/** Pieces on their way at once to a newcomer; members, whose probes go over the same line, send one at a time. */
-const WINDOW = 2;
+/** Pieces on their way at once, where a piece does not take long. */
+const WINDOW = 4;
+/** Milliseconds for the first piece after which they come one by one: a member's probes go over the same line. */
+const SLOW = 250;
+/** Milliseconds that a snapshot may keep a member's line busy; newcomers have the log. */
+const LONGEST_SNAPSHOT = 60_000;
 /** Milliseconds that a slow line may need. */
 const PATIENCE = { timeoutMs: 120_000, tryMs: 60_000 };
 /** Most pieces of a snapshot that a reader believes in. */
@@ -63,7 +69,7 @@ export class NatsStore implements Store {
 
   async putSnapshot(index: SnapshotIndex, bytes: Uint8Array): Promise<string | null> {
     const place = `snapshot.${await this.#placeFor(index)}`;
-    if (!(await this.#putPieces(place, index.digest, bytes))) return null;
+    if (!(await this.#putPieces(place, index.digest, bytes, LONGEST_SNAPSHOT))) return null;
     const text = new TextEncoder().encode(JSON.stringify(index));
     if (!(await this.#put(`${place}.index`, `${index.digest}.index`, text))) return null;
     return `${this.#names.storeStream}/${place}/${index.digest}`;
@@ -102,7 +108,8 @@ export class NatsStore implements Store {
   async putPack(index: PackIndex, bytes: Uint8Array): Promise<boolean> {
     const place = `pack.${index.level}`;
     const id = `${place}.${sha256(bytes).slice(0, 16)}`;
-    if (bytes.length > Math.min(LARGEST, this.#room) || !(await this.#put(place, id, bytes))) return false;
+    if (bytes.length > Math.min(LARGEST_PACK, this.#room) || !(await this.#put(place, id, bytes)))
+      return false;
     return this.#put(`${place}.index`, `${id}.index`, new TextEncoder().encode(JSON.stringify(index)));
   }
 
@@ -138,15 +145,27 @@ export class NatsStore implements Store {
     return index;
   }
 
-  async #putPieces(place: string, digest: Digest, bytes: Uint8Array): Promise<boolean> {
+  /** @param patience milliseconds; gives up where the first piece shows that it will take longer */
+  async #putPieces(
+    place: string,
+    digest: Digest,
+    bytes: Uint8Array,
+    patience = Number.POSITIVE_INFINITY,
+  ): Promise<boolean> {
     const even = Math.max(SMALLEST, Math.ceil(bytes.length / PIECES));
     const size = Math.min(this.#room, LARGEST, even);
     const count = Math.max(1, Math.ceil(bytes.length / size));
-    for (let i = 0; i < count; i++) {
+    let fits = true;
+    const put = async (i: number) => {
       const piece = bytes.slice(i * size, (i + 1) * size);
-      if (!(await this.#put(`${place}.${i}`, `${digest}.${i}`, piece))) return false;
-    }
-    return true;
+      fits &&= await this.#put(`${place}.${i}`, `${digest}.${i}`, piece);
+    };
+    const began = performance.now();
+    await put(0);
+    const took = performance.now() - began;
+    if (!fits || took * count > patience) return false;
+    await inTurn(count - 1, took > SLOW ? 1 : WINDOW, (k) => put(k + 1));
+    return fits;
   }
 
   async #getPieces(place: string, length: number): Promise<Uint8Array | null> {
@@ -158,7 +177,7 @@ export class NatsStore implements Store {
     const bytes = new Uint8Array(length);
     bytes.set(first);
     let whole = true;
-    await inTurn(count - 1, async (k) => {
+    await inTurn(count - 1, WINDOW, async (k) => {
       const piece = await this.#get(`${place}.${k + 1}`);
       const at = (k + 1) * first.length;
       if (piece === null || piece.length !== Math.min(first.length, length - at)) whole = false;
@@ -193,11 +212,11 @@ export class NatsStore implements Store {
   }
 }
 
-/** Calls for 0 to count - 1, a few at a time. */
-async function inTurn(count: number, call: (i: number) => Promise<void>): Promise<void> {
+/** Calls for 0 to count - 1, `window` at a time. */
+async function inTurn(count: number, window: number, call: (i: number) => Promise<void>): Promise<void> {
   let next = 0;
   const lane = async () => {
     for (let i = next++; i < count; i = next++) await call(i);
   };
-  await Promise.all(Array.from({ length: Math.min(WINDOW, count) }, lane));
+  await Promise.all(Array.from({ length: Math.min(window, count) }, lane));
 }

@@ -72,7 +72,11 @@ export function keeper(store: Store, logger: Logger, onKept: () => void): Checkp
       try {
         const data = new Uint8Array(await readFile(path));
         const location = await store.putSnapshot({ digest, bytes, seq, round }, data);
-        if (location === null) logger.warn({ round, bytes }, 'the store has no room for a snapshot');
+        if (location === null)
+          logger.warn(
+            { round, bytes },
+            'no snapshot was kept: the store has no room for it, or the line is too slow',
+          );
         else onKept();
         return location;
       } catch (error) {
