@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { JwtOperator } from '../nats/jwt.ts';
+import { chart } from '../operator/chart/helm.ts';
 import { type FaultRun, RUN, startFaultRun } from './fault-run.ts';
 import { eventReasons } from './job-view.ts';
 import { type Lab, labMissing, SYSTEM, TEAM } from './lab.ts';
@@ -65,6 +66,29 @@ describe('a run whose programs fail', { skip }, () => {
       `rounds a second: ${before.toFixed(2)} with the operator, ${without.toFixed(2)} without: ${(without / before).toFixed(2)}`,
     );
     await run.isWell(3);
+    await run.isTrue(t);
+  });
+
+  test('the chart is upgraded and rolled back: no worker starts anew, and training does not notice', async (t) => {
+    const workers = async () =>
+      (await run.pods()).map(({ metadata, status }) => [
+        metadata.uid,
+        status?.containerStatuses?.[0]?.containerID,
+      ]);
+    const before = await workers();
+    const replaced = ['--reuse-values', '--set', 'operator.logLevel=debug', '--wait'];
+    await run.suffers(
+      t,
+      'helm upgrade',
+      async () => void (await lab.helm(['upgrade', 'onebyte', chart, ...replaced])),
+    );
+    await run.suffers(
+      t,
+      'helm rollback',
+      async () => void (await lab.helm(['rollback', 'onebyte', '1', '--wait'])),
+    );
+    await run.isWell(3);
+    assert.deepEqual(await workers(), before);
     await run.isTrue(t);
   });
 
