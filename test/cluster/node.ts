@@ -111,6 +111,11 @@ export class Node {
     await this.run('ctr', ['-n', 'k8s.io', 'images', 'import', archive]);
   }
 
+  /** Brings the node's images back where its kubelet has removed them to make room: what a registry would do. */
+  async reload(): Promise<void> {
+    for (const archive of this.#options.images) await this.load(archive);
+  }
+
   /** Last lines of all that the node's programs wrote. */
   async lastWords(): Promise<string> {
     return command('sh', ['-c', `tail -n 5 "$0"/log/*.log`, this.place.folder]).catch(String);

@@ -168,7 +168,7 @@ describe('a run whose machines fail', { skip }, () => {
     await run.isTrue(t);
   });
 
-  test('the disk of a node is full: its workers are evicted and made anew elsewhere', async (t) => {
+  test('the disk of a node is full: its workers are evicted, and it serves again once there is room', async (t) => {
     const name = await nodeWithWorkers();
     const node = lab.cluster.nodes.find((one) => one.name === name)!;
     const full = `${node.place.folder}/disk/full`;
@@ -180,8 +180,15 @@ describe('a run whose machines fail', { skip }, () => {
         async () => (await lab.kubectl('get', 'node', name, '-o', path)) === 'True',
       );
     });
-    await run.isWell(3);
+    const evicted = (await run.pods()).filter(({ spec }) => spec?.nodeName === name);
+    const uids = evicted.map(({ metadata }) => metadata.uid);
+    await lab.until('all have left it', async () =>
+      (await run.pods()).every(({ metadata }) => !uids.includes(metadata.uid)),
+    );
     await rm(full);
+    // The kubelet has made room by removing images, and may have those of the cluster itself.
+    await node.reload();
+    await run.isWell(3);
     await run.isTrue(t);
   });
 
