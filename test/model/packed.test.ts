@@ -1,9 +1,21 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { weightAt } from '../../worker/model/gguf/dequantise.ts';
 import { GGUF_TYPES } from '../../worker/model/gguf/types.ts';
-import { PACKED, type PackedTypeName, packBlocks, unpackRows } from '../../worker/model/packed.ts';
+import { weightAt } from '../../worker/model/gguf/weight-at.ts';
+import {
+  PACKED,
+  type PackedTypeName,
+  packBlocks,
+  packedRows,
+  unpackRows,
+} from '../../worker/model/packed.ts';
+
+/** Where a block has half-precision numbers. */
+function halves(type: PackedTypeName): number[] {
+  if (type === 'Q6_K') return [208];
+  return PACKED[type].least ? [0, 2] : [0];
+}
 
 test('blocks of a GGUF file mean the same weights once they are packed, bit for bit', () => {
   const types = Object.keys(PACKED) as PackedTypeName[];
@@ -12,8 +24,9 @@ test('blocks of a GGUF file mean the same weights once they are packed, bit for 
     const blocks = fc.integer({ min: 1, max: 4 }).chain((n) =>
       fc.uint8Array({ minLength: n * bytes, maxLength: n * bytes }).map((made) => {
         // Scales that are numbers; now and then zero.
-        for (let b = 0; b < n; b++) for (const at of [1, 3]) made[b * bytes + at]! &= 0x3f;
-        if (made[0]! < 64) made[1] = made[0] = 0;
+        for (let b = 0; b < n; b++) for (const at of halves(type)) made[b * bytes + at + 1]! &= 0x3f;
+        const first = halves(type)[0]!;
+        if (made[first]! < 64) made[first + 1] = made[first] = 0;
         return made;
       }),
     );
@@ -21,22 +34,19 @@ test('blocks of a GGUF file mean the same weights once they are packed, bit for 
   });
   fc.assert(
     fc.property(any, ([type, blocks]) => {
-      const { bits, zeros } = PACKED[type];
-      const count = blocks.length / GGUF_TYPES[type].bytes;
-      const each = () => new Float32Array(count + 1);
-      const out = {
-        codes: new Uint8Array((count + 1) * bits * 4),
-        scales: each(),
-        zeros: zeros ? each() : undefined,
-      };
-      packBlocks(type, blocks, 1, out);
-      const found = new Float32Array(count * 32);
+      const { bits, size, least } = PACKED[type];
+      const { weights, bytes } = GGUF_TYPES[type];
+      const count = (blocks.length / bytes) * weights;
+      const out = packedRows(type, count + weights);
+      packBlocks(type, blocks, weights, out);
+      const found = new Float32Array(count);
       const after = {
-        codes: out.codes.subarray(bits * 4),
-        scales: out.scales.subarray(1),
-        zeros: out.zeros?.subarray(1),
+        codes: out.codes.subarray((weights * bits) / 8),
+        scales: out.scales.subarray(weights / size),
+        least: out.least?.subarray(weights / size),
       };
-      unpackRows(bits, after, found);
+      assert.equal(out.least !== undefined, least);
+      unpackRows(PACKED[type], after, found);
       // Zero has no sign that anybody could see.
       for (let i = 0; i < found.length; i++)
         assert.ok(found[i] === weightAt(type, blocks, i), `${type} ${i}: ${found[i]}`);

@@ -1,7 +1,14 @@
 import { OnebyteError } from '../errors.ts';
 import type { GraphOptions } from './graph.ts';
 import type { OnnxWriter } from './onnx.ts';
-import { type StoredWeight, storedProduct, storedRows, storedWhole } from './stored-graph.ts';
+import {
+  type StoredWeight,
+  someRows,
+  storedProduct,
+  storedRows,
+  storedWhole,
+  tileRows,
+} from './stored-graph.ts';
 import type { TensorView } from './tensor.ts';
 
 /**
@@ -81,8 +88,51 @@ export class BlockWriter {
   /** x W^T alone, W [out, in] frozen or an input. */
   project(weight: string, x: string): string {
     const stored = this.#stored(weight);
-    if (stored !== undefined) return storedProduct(this.onnx, stored, x);
+    if (stored !== undefined) return this.#storedProduct(stored, x);
     return this.onnx.node('FusedMatMul', [x, this.weight(weight)], TRANSPOSED);
+  }
+
+  /**
+   * The same in parts, one for some of W's rows each, so that none is as wide as W is long; an input is not cut.
+   * @param bias of W's rows
+   * @returns each part's first row, and what is written when the part is asked for
+   */
+  tiles(
+    weight: string,
+    x: string,
+    bias?: string,
+  ): { readonly from: number; readonly project: () => string }[] {
+    const view = this.#view(weight);
+    const stored = this.#stored(weight);
+    const shift = (product: string, from: number, to: number) => {
+      if (bias === undefined) return product;
+      const { data } = this.#view(bias);
+      const part = { dims: [to - from], data: data.subarray(from, to) };
+      return this.onnx.node('Add', [product, this.onnx.weight(`${bias}.${from}`, part)]);
+    };
+    if (this.#options.inputs?.has(weight) || (bias !== undefined && this.#options.inputs?.has(bias))) {
+      const whole = () => {
+        const product = this.project(weight, x);
+        return bias === undefined ? product : this.onnx.node('Add', [product, this.weight(bias)]);
+      };
+      return [{ from: 0, project: whole }];
+    }
+    const [out, width] = view.dims as [number, number];
+    const bounds = tileRows([out, width]);
+    return bounds.slice(1).map((to, i) => {
+      const from = bounds[i]!;
+      const project = () => {
+        if (stored !== undefined) return shift(this.#storedProduct(someRows(stored, from, to), x), from, to);
+        const part = { dims: [to - from, width], data: view.data.subarray(from * width, to * width) };
+        const name = this.onnx.weight(`${weight}.${from}`, part);
+        return shift(this.onnx.node('FusedMatMul', [x, name], TRANSPOSED), from, to);
+      };
+      return { from, project };
+    });
+  }
+
+  #storedProduct(weight: StoredWeight, x: string): string {
+    return storedProduct(this.onnx, weight, x, (key, make) => this.once(key, make));
   }
 
   /** Some rows of a weight [rows, width]: an embedding. `ids` may have any shape. */

@@ -20,8 +20,11 @@ export interface BuiltGraph {
   readonly external: readonly { readonly path: string; readonly data: Uint8Array }[];
   /** Folder of the files that frozen weights stay in, mapped by the runtime; absent: all are in memory. */
   readonly folder?: string;
-  /** Those weights are to stay there: neither packed nor widened for the session, which would copy them. */
-  readonly lean?: boolean;
+  /**
+   * What the session may do with those weights. `mapped`: they are large and stay there, for all processes of the
+   * machine. `narrow`: they may be packed, which copies them as they are, and not widened. `as is`: anything.
+   */
+  readonly leave?: 'mapped' | 'narrow' | 'as is';
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
   /** Names of the weights that are frozen in the session. */

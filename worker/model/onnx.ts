@@ -58,14 +58,18 @@ export interface ForeignGraph {
   readonly lean: boolean;
 }
 
+/** Bytes of weights in files from which on the runtime maps them, and packs no copy. */
+const LEAN = 2 ** 28;
+
 /** What a weight in a file may be made of. */
-export type StoredElement = 'F32' | 'F16' | 'BF16' | 'U8';
+export type StoredElement = 'F32' | 'F16' | 'BF16' | 'U8' | 'I8';
 
 const STORED: Record<StoredElement, TensorProto_DataType> = {
   F32: TensorProto_DataType.FLOAT,
   F16: TensorProto_DataType.FLOAT16,
   BF16: TensorProto_DataType.BFLOAT16,
   U8: TensorProto_DataType.UINT8,
+  I8: TensorProto_DataType.INT8,
 };
 
 export type Attribute = number | string | readonly number[] | { readonly float: number };
@@ -126,6 +130,7 @@ export class OnnxWriter {
   readonly #embed: boolean;
   #opset = OPSET;
   #lean = false;
+  #storedBytes = 0;
   #folder: string | undefined;
   #count = 0;
 
@@ -189,7 +194,7 @@ export class OnnxWriter {
   stored(name: string, dims: readonly number[], element: StoredElement, place: Place): string {
     if (this.#initializers.has(name)) return name;
     this.#open(dirname(place.path));
-    this.#lean = true;
+    this.#storedBytes += place.bytes;
     this.#frozen.push(name);
     return this.#refer(name, dims, STORED[element], { ...place, path: basename(place.path) });
   }
@@ -319,8 +324,13 @@ export class OnnxWriter {
       inputs: this.#inputs,
       outputs: this.#outputs,
       initializers: this.#frozen,
-      ...(this.#folder === undefined ? {} : { folder: this.#folder, lean: this.#lean }),
+      ...(this.#folder === undefined ? {} : { folder: this.#folder, leave: this.#leave() }),
     };
+  }
+
+  #leave(): NonNullable<BuiltGraph['leave']> {
+    if (this.#lean || this.#storedBytes > LEAN) return 'mapped';
+    return this.#storedBytes > 0 ? 'narrow' : 'as is';
   }
 
   #put(

@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { OnebyteError } from '../errors.ts';
-import { unpackRows } from './packed.ts';
+import { type PackedForm, type Scales, unpackRows } from './packed.ts';
 import { widen } from './safetensors.ts';
 import type { TensorView } from './tensor.ts';
 
@@ -14,22 +14,19 @@ export interface Place {
 /**
  * A weight that stays in a file.
  * - F32, F16, BF16: numbers, row-major.
- * - blocks: codes of 4 or 8 bits, uint8 [rows, width / 32, 4 bits], with a scale and maybe a zero for each block,
- *   float32 [rows, width / 32]. A weight is scale * (code - zero); without `zeros` that is 2^(bits - 1). Two codes of
- *   4 bits share a byte, the earlier one in its low half.
+ * - blocks: codes [rows, width / size, size * bits / 8], with a scale and maybe a least value for each block of `size`
+ *   weights, [rows, width / size]. A weight is scale * code + least. Codes of 8 bits have a sign; two of 4 bits share a
+ *   byte, the earlier one in its low half, and without least values 8 of a code is zero.
  */
 export type Stored =
   | { readonly type: 'F32' | 'F16' | 'BF16'; readonly at: Place }
   | {
       readonly type: 'blocks';
-      readonly bits: 4 | 8;
+      readonly form: Omit<PackedForm, 'least'>;
       readonly codes: Place;
       readonly scales: Place;
-      readonly zeros?: Place;
+      readonly least?: Place;
     };
-
-/** Weights of a block. */
-export const BLOCK = 32;
 
 /** A weight in a file, read as float32 when it is asked for. */
 export function storedView(dims: readonly number[], stored: Stored): TensorView {
@@ -48,10 +45,13 @@ function read(dims: readonly number[], stored: Stored): Float32Array {
     widen(stored.type, bytesAt(stored.at), out);
     return out;
   }
-  const { bits, codes, scales, zeros } = stored;
-  const floats = (place: Place) => new Float32Array(bytesAt(place).buffer);
-  const rows = { codes: bytesAt(codes), scales: floats(scales), zeros: zeros && floats(zeros) };
-  unpackRows(bits, rows, out);
+  const { form, codes, scales, least } = stored;
+  const numbers = (place: Place): Scales => {
+    const { buffer } = bytesAt(place);
+    return form.scales === 'F16' ? new Float16Array(buffer) : new Float32Array(buffer);
+  };
+  const rows = { codes: bytesAt(codes), scales: numbers(scales), least: least && numbers(least) };
+  unpackRows(form, rows, out);
   return out;
 }
 

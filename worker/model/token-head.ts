@@ -2,6 +2,7 @@ import { OnebyteError } from '../errors.ts';
 import type { FamilyParts } from './assemble.ts';
 import type { BlockWriter, Hidden } from './block.ts';
 import type { GraphOptions } from './graph.ts';
+import type { OnnxWriter } from './onnx.ts';
 
 const FLOAT = 1;
 const INT64 = 7;
@@ -42,19 +43,15 @@ export function tokenLoss(block: BlockWriter, parts: FamilyParts, x: Hidden, opt
   const { matrix, bias, prepare } = tokensOf(parts);
   const { to } = options;
   const h = prepare(parts.last(options.standalone ? x : block.rowsAt(x, 'scored')));
-  let scores = block.project(`${matrix}.weight`, h.name);
-  if (bias !== undefined) scores = onnx.node('Add', [scores, block.weight(bias)]);
   if (to === 'logits') {
+    let scores = block.project(`${matrix}.weight`, h.name);
+    if (bias !== undefined) scores = onnx.node('Add', [scores, block.weight(bias)]);
     writeLogits(block, parts, scores, options);
     return;
   }
   const targets = onnx.input('targets', 'int32', ['scored']);
   const shares = onnx.input('shares', 'float32', ['scored', 'examples']);
-  const wide = onnx.node('Cast', [targets], { attributes: { to: INT64 } });
-  // The runtime has no fast log-sum-exp, but a fast log-softmax: their difference is the same in every column.
-  const first = (of: string) => onnx.node('Gather', [of, onnx.scalar(0)], { attributes: { axis: -1 } });
-  const log = onnx.node('LogSoftmax', [scores], { attributes: { axis: -1 } });
-  const total = onnx.node('Sub', [first(scores), first(log)]);
+  const { total, best } = overVocabulary(block, `${matrix}.weight`, h.name, bias);
   const own = block.rows(`${matrix}.weight`, targets);
   let hit = onnx.node('ReduceSum', [onnx.node('Mul', [h.name, own]), onnx.ints(-1)], {
     attributes: { keepdims: 0 },
@@ -63,10 +60,47 @@ export function tokenLoss(block: BlockWriter, parts: FamilyParts, x: Hidden, opt
   const losses = onnx.node('Sub', [total, hit]);
   onnx.node('MatMul', [losses, shares], { outputs: ['loss'] });
   onnx.output('loss', 'float32', ['probes', 'examples']);
-  const best = onnx.node('ArgMax', [scores], { attributes: { axis: -1, keepdims: 0 } });
+  const wide = onnx.node('Cast', [targets], { attributes: { to: INT64 } });
   const same = onnx.node('Cast', [onnx.node('Equal', [best, wide])], { attributes: { to: FLOAT } });
   onnx.node('MatMul', [same, shares], { outputs: ['correct'] });
   onnx.output('correct', 'float32', ['probes', 'examples']);
+}
+
+/**
+ * Log-sum-exp of the scores of all tokens, and the best token (the first of equals): [groups, scored] each. The scores
+ * of a part of the vocabulary live at a time: over 49,152 tokens those of 1,000 rows have 190 MiB.
+ */
+function overVocabulary(
+  block: BlockWriter,
+  weight: string,
+  x: string,
+  bias: string | undefined,
+): { total: string; best: string } {
+  const { onnx } = block;
+  const parts = block.tiles(weight, x, bias).map(({ from, project }) => {
+    const scores = project();
+    const best = onnx.node('ArgMax', [scores], { attributes: { axis: -1, keepdims: 1 } });
+    const most = onnx.node('GatherElements', [scores, best], { attributes: { axis: -1 } });
+    return { total: logSumExp(onnx, scores), most, best: onnx.node('Add', [best, onnx.scalar(from)]) };
+  });
+  const join = (values: string[]) =>
+    values.length === 1 ? values[0]! : onnx.node('Concat', values, { attributes: { axis: -1 } });
+  const narrow = (value: string) => onnx.node('Squeeze', [value, onnx.ints(-1)]);
+  const total = join(parts.map((part) => part.total));
+  const best = join(parts.map((part) => part.best));
+  if (parts.length === 1) return { total: narrow(total), best: narrow(best) };
+  const most = join(parts.map((part) => part.most));
+  const which = onnx.node('ArgMax', [most], { attributes: { axis: -1, keepdims: 1 } });
+  const chosen = onnx.node('GatherElements', [best, which], { attributes: { axis: -1 } });
+  return { total: narrow(logSumExp(onnx, total)), best: narrow(chosen) };
+}
+
+/** [..., n] to [..., 1]. */
+function logSumExp(onnx: OnnxWriter, scores: string): string {
+  // The runtime has no fast log-sum-exp, but a fast log-softmax: their difference is the same in every column.
+  const first = (of: string) => onnx.node('Gather', [of, onnx.ints(0)], { attributes: { axis: -1 } });
+  const log = onnx.node('LogSoftmax', [scores], { attributes: { axis: -1 } });
+  return onnx.node('Sub', [first(scores), first(log)]);
 }
 
 /** [probes, scored, vocabulary]; in a file that stands alone all rows, [examples, tokens, vocabulary]. */

@@ -5,13 +5,14 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { loadPacked } from '../../../worker/model/gguf/packed-file.ts';
 import { openGguf } from '../../../worker/model/gguf/source.ts';
+import { GGUF_TYPES, type GgufTypeName } from '../../../worker/model/gguf/types.ts';
 import { loadWeights } from '../../../worker/model/source.ts';
 import { TINY, writeTiny } from './tiny.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'onebyte-packed-'));
 after(() => rmSync(root, { recursive: true }));
 
-for (const type of ['Q4_0', 'Q4_1', 'Q8_0', 'F16', 'BF16', 'F32'] as const)
+for (const type of Object.keys(GGUF_TYPES) as GgufTypeName[])
   test(`weights of ${type} that are left in a file are those of the GGUF file, bit for bit`, async () => {
     const path = writeTiny(join(root, `${type}.gguf`), type);
     const file = await openGguf(path);

@@ -11,6 +11,16 @@ export function numbers(seed: number): () => number {
   };
 }
 
+/** Largest scale and least value of a block, for weights of that size. */
+const SCALES: Partial<Record<GgufTypeName, readonly [number, number]>> = {
+  Q5_0: [0.008, 0],
+  Q5_1: [0.008, 0.1],
+  Q8_0: [0.001, 0],
+  Q4_K: [2e-4, 2e-3],
+  Q5_K: [1e-4, 2e-3],
+  Q6_K: [3e-5, 0],
+};
+
 /** Blocks of a type with weights of a few hundredths. */
 export function randomBlocks(type: GgufTypeName, count: number, random: () => number): Uint8Array {
   const { weights, bytes } = GGUF_TYPES[type];
@@ -22,9 +32,11 @@ export function randomBlocks(type: GgufTypeName, count: number, random: () => nu
     else if (type === 'BF16') view.setUint16(at, 0x3d00 + random() * 0x8f, true);
     else {
       for (let i = at; i < at + bytes; i++) out[i] = random() * 256;
-      const scale = type === 'Q8_0' ? 0.001 : 0.015;
-      view.setFloat16(at, random() < 0.02 ? 0 : scale * random(), true);
-      if (type === 'Q4_1') view.setFloat16(at + 2, -0.1 * random(), true);
+      const [scale, least] = SCALES[type] ?? [0.015, 0.1];
+      const zero = random() < 0.02;
+      view.setFloat16(at + (type === 'Q6_K' ? 208 : 0), zero ? 0 : scale * random(), true);
+      if (/_1$|[45]_K$/.test(type))
+        view.setFloat16(at + 2, (type.endsWith('K') ? 1 : -1) * least * random(), true);
     }
   }
   return out;
@@ -48,6 +60,11 @@ export const TINY: TinyShape = {
   vocabulary: 64,
 };
 
+/** Wide enough for blocks of 256. */
+export const TINY_K: TinyShape = { ...TINY, hidden: 256, intermediate: 512 };
+
+export const shapeFor = (type: GgufTypeName): TinyShape => (type.endsWith('_K') ? TINY_K : TINY);
+
 /** Letters, pairs of the first two, and nothing else. */
 function tinyTokens(count: number): string[] {
   return Array.from({ length: count }, (_, i) => (i < 26 ? String.fromCharCode(97 + i) : `<${i}>`));
@@ -56,7 +73,7 @@ function tinyTokens(count: number): string[] {
 /** A model of the architecture `llama` in pieces of a GGUF file; matrices of one type, the embeddings of another. */
 export function* tinyGguf(
   type: GgufTypeName,
-  { hidden, layers, heads, kvHeads, intermediate, vocabulary }: TinyShape = TINY,
+  { hidden, layers, heads, kvHeads, intermediate, vocabulary }: TinyShape = shapeFor(type),
   embeddings: GgufTypeName = 'Q8_0',
 ): Generator<Uint8Array> {
   const random = numbers(9);

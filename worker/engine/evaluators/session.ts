@@ -83,14 +83,13 @@ export class Session {
   }
 }
 
-/** How weights that stay in files are used from there: mapped, and if they are large neither packed nor widened. */
-function leftInFiles({ folder, lean }: BuiltGraph): { left: Record<string, string>; unfolded: object } {
+/** How weights that stay in files are used from there. */
+function leftInFiles({ folder, leave }: BuiltGraph): { left: Record<string, string>; unfolded: object } {
   if (folder === undefined) return { left: {}, unfolded: {} };
   const mapped = { model_external_initializers_file_folder_path: folder };
-  if (!lean) return { left: mapped, unfolded: {} };
   return {
-    left: { ...mapped, disable_prepacking: '1' },
-    unfolded: { optimization: { disable_specified_optimizers: 'ConstantFolding' } },
+    left: leave === 'mapped' ? { ...mapped, disable_prepacking: '1' } : mapped,
+    unfolded: leave === 'as is' ? {} : { optimization: { disable_specified_optimizers: 'ConstantFolding' } },
   };
 }
 

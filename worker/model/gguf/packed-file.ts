@@ -3,13 +3,13 @@ import { tmpdir, userInfo } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { OnebyteError } from '../../errors.ts';
 import { unwritable } from '../../system-error.ts';
-import { isPacked, PACKED, type PackedRows, packBlocks } from '../packed.ts';
+import { isPacked, PACKED, type PackedRows, type PackedTypeName, packBlocks, packedRows } from '../packed.ts';
 import { type Stored, storedView } from '../stored.ts';
 import { sizeOf, type TensorView } from '../tensor.ts';
 import { type GgufFile, type GgufStored, type RowSink, widening } from './source.ts';
 
 /** Changes with the layout. */
-const VERSION = 2;
+const VERSION = 3;
 /** The digest of the GGUF file and the layout's version, at the end of the file. */
 const TRAILER = 80;
 const ALIGNMENT = 64;
@@ -21,7 +21,7 @@ interface Layout {
   readonly codes: number;
   /** 0: none */
   readonly scales: number;
-  readonly zeros: number;
+  readonly least: number;
 }
 
 const padded = (bytes: number): number => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
@@ -34,34 +34,33 @@ function layoutOf(file: GgufFile): { layouts: Map<string, Layout>; bytes: number
   const matrices = [...file.tensors.values()].filter(isMatrix);
   for (const stored of matrices.sort((a, b) => a.tensor.start - b.tensor.start)) {
     const { type, bytes } = stored.tensor;
-    const blocks = bytes / type.bytes;
-    const name = type.name;
-    const layout = isPacked(name)
-      ? {
-          stored,
-          offset,
-          codes: blocks * PACKED[name].bits * 4,
-          scales: 4 * blocks,
-          zeros: PACKED[name].zeros ? 4 * blocks : 0,
-        }
-      : { stored, offset, codes: bytes, scales: 0, zeros: 0 };
+    const weights = sizeOf(stored);
+    const layout = isPacked(type.name)
+      ? { stored, offset, ...partBytes(type.name, weights) }
+      : { stored, offset, codes: bytes, scales: 0, least: 0 };
     layouts.set(stored.name, layout);
-    offset += padded(layout.codes) + padded(layout.scales) + padded(layout.zeros);
+    offset += padded(layout.codes) + padded(layout.scales) + padded(layout.least);
   }
   return { layouts, bytes: offset };
 }
 
-function viewOf({ stored, offset, codes, scales, zeros }: Layout, path: string): TensorView {
+function partBytes(type: PackedTypeName, weights: number): Pick<Layout, 'codes' | 'scales' | 'least'> {
+  const { bits, size, least, scales } = PACKED[type];
+  const numbers = (weights / size) * (scales === 'F16' ? 2 : 4);
+  return { codes: (weights * bits) / 8, scales: numbers, least: least ? numbers : 0 };
+}
+
+function viewOf({ stored, offset, codes, scales, least }: Layout, path: string): TensorView {
   const { name } = stored.tensor.type;
   const at = { path, offset, bytes: codes };
   const scalesAt = offset + padded(codes);
   const where: Stored = isPacked(name)
     ? {
         type: 'blocks',
-        bits: PACKED[name].bits,
+        form: PACKED[name],
         codes: at,
         scales: { path, offset: scalesAt, bytes: scales },
-        ...(zeros === 0 ? {} : { zeros: { path, offset: scalesAt + padded(scales), bytes: zeros } }),
+        ...(least === 0 ? {} : { least: { path, offset: scalesAt + padded(scales), bytes: least } }),
       }
     : { type: name, at };
   return storedView(stored.dims, where);
@@ -157,22 +156,20 @@ async function write(
 
 /** Gathers one tensor in memory, and writes it once it is whole: rows do not come in order. */
 function collect(
-  { stored, offset, codes, scales, zeros }: Layout,
+  { stored, offset, codes, scales }: Layout,
   handle: FileHandle,
 ): { sink: RowSink; flush: () => Promise<void> } {
-  const { name } = stored.tensor.type;
-  const out: PackedRows = {
-    codes: new Uint8Array(codes),
-    scales: new Float32Array(scales / 4),
-    zeros: zeros === 0 ? undefined : new Float32Array(zeros / 4),
-  };
+  const { name, weights, bytes } = stored.tensor.type;
+  const out: PackedRows = isPacked(name)
+    ? packedRows(name, sizeOf(stored))
+    : { codes: new Uint8Array(codes), scales: new Float32Array(0), least: undefined };
   const flush = async () => {
     await put(handle, out.codes, offset);
     await put(handle, out.scales, offset + padded(codes));
-    if (out.zeros !== undefined) await put(handle, out.zeros, offset + padded(codes) + padded(scales));
+    if (out.least !== undefined) await put(handle, out.least, offset + padded(codes) + padded(scales));
   };
   const sink: RowSink = isPacked(name)
-    ? (row, blocks) => packBlocks(name, blocks, (row * blocks.length) / stored.tensor.type.bytes, out)
+    ? (row, blocks) => packBlocks(name, blocks, row * (blocks.length / bytes) * weights, out)
     : (row, blocks) => out.codes.set(blocks, row * blocks.length);
   return { sink, flush };
 }

@@ -8,15 +8,34 @@ export interface GgufType {
 }
 
 /** Types that we read. */
-export type GgufTypeName = 'F32' | 'F16' | 'BF16' | 'Q4_0' | 'Q4_1' | 'Q8_0';
+export type GgufTypeName =
+  | 'F32'
+  | 'F16'
+  | 'BF16'
+  | 'Q4_0'
+  | 'Q4_1'
+  | 'Q5_0'
+  | 'Q5_1'
+  | 'Q8_0'
+  | 'Q4_K'
+  | 'Q5_K'
+  | 'Q6_K';
 
-/** A half-precision scale, and 16 bytes of 4-bit or 32 of 8-bit weights; Q4_1 has a half-precision minimum, too. */
+/**
+ * Types of blocks: 32 weights of 4, 5 or 8 bits with a half-precision scale (`_1`: and a least value); or 256 weights in
+ * parts of 32 or 16 that have 6- or 8-bit scales of their own (`_K`).
+ */
 export const GGUF_TYPES: Readonly<Record<GgufTypeName, GgufType>> = {
   F32: { name: 'F32', number: 0, weights: 1, bytes: 4 },
   F16: { name: 'F16', number: 1, weights: 1, bytes: 2 },
   Q4_0: { name: 'Q4_0', number: 2, weights: 32, bytes: 18 },
   Q4_1: { name: 'Q4_1', number: 3, weights: 32, bytes: 20 },
+  Q5_0: { name: 'Q5_0', number: 6, weights: 32, bytes: 22 },
+  Q5_1: { name: 'Q5_1', number: 7, weights: 32, bytes: 24 },
   Q8_0: { name: 'Q8_0', number: 8, weights: 32, bytes: 34 },
+  Q4_K: { name: 'Q4_K', number: 12, weights: 256, bytes: 144 },
+  Q5_K: { name: 'Q5_K', number: 13, weights: 256, bytes: 176 },
+  Q6_K: { name: 'Q6_K', number: 14, weights: 256, bytes: 210 },
   BF16: { name: 'BF16', number: 30, weights: 1, bytes: 2 },
 };
 
@@ -26,14 +45,9 @@ const BY_NUMBER: ReadonlyMap<number, GgufType> = new Map(
 
 /** Names of what others write and we do not read, for a refusal that says what it is. */
 const OTHERS: Readonly<Record<number, string>> = {
-  6: 'Q5_0',
-  7: 'Q5_1',
   9: 'Q8_1',
   10: 'Q2_K',
   11: 'Q3_K',
-  12: 'Q4_K',
-  13: 'Q5_K',
-  14: 'Q6_K',
   15: 'Q8_K',
   16: 'IQ2_XXS',
   17: 'IQ2_XS',
