@@ -19,7 +19,7 @@ import { HEADERS, type JobNames } from './names.ts';
  * thing in between. Each costs some 300 bytes more; on a line of 64 kbit/s 8 KiB take a second.
  */
 const SMALLEST = 1 << 13;
-const LARGEST = 1 << 15;
+const LARGEST = 1 << 16;
 const PIECES = 16;
 /** A pack is one message. */
 const LARGEST_PACK = 1 << 19;
@@ -29,6 +29,8 @@ const HEADERS_SIZE = 512;
 const WINDOW = 4;
 /** Milliseconds for the first piece after which they come one by one: a member's probes go over the same line. */
 const SLOW = 250;
+/** Smallest message that says how fast the line is. */
+const TELLING = 1 << 12;
 /** Milliseconds that a snapshot may keep a member's line busy; newcomers have the log. */
 const LONGEST_SNAPSHOT = 60_000;
 /** Milliseconds that a slow line may need. */
@@ -45,6 +47,8 @@ export class NatsStore implements Store {
   readonly #names: JobNames;
   /** Where snapshots were seen, by their digest. */
   readonly #seen = new Map<Digest, number>();
+  /** Milliseconds that a byte took on its way to the server; 0: nothing is known. */
+  #perByte = 0;
 
   constructor(connection: NatsConnection, names: JobNames, options: ApiOptions = {}) {
     this.#api = new Api(connection, { ...PATIENCE, ...options });
@@ -145,7 +149,7 @@ export class NatsStore implements Store {
     return index;
   }
 
-  /** @param patience milliseconds; gives up where the first piece shows that it will take longer */
+  /** @param patience milliseconds; gives up where the line is known to take longer, or the first piece shows it */
   async #putPieces(
     place: string,
     digest: Digest,
@@ -155,6 +159,11 @@ export class NatsStore implements Store {
     const even = Math.max(SMALLEST, Math.ceil(bytes.length / PIECES));
     const size = Math.min(this.#room, LARGEST, even);
     const count = Math.max(1, Math.ceil(bytes.length / size));
+    if (this.#perByte * bytes.length > patience) {
+      // It may be another line some day.
+      this.#perByte /= 2;
+      return false;
+    }
     let fits = true;
     const put = async (i: number) => {
       const piece = bytes.slice(i * size, (i + 1) * size);
@@ -188,12 +197,14 @@ export class NatsStore implements Store {
 
   /** @returns false where the store is full or there is none @throws LogUnavailable; OnebyteError NATS_DENIED */
   async #put(name: string, id: string, data: Uint8Array): Promise<boolean> {
-    const until = performance.now() + this.#api.timeoutMs;
+    const began = performance.now();
+    const until = began + this.#api.timeoutMs;
     const answer = await this.#api.send(`${this.#names.store}.${name}`, data, until, () => {
       const made = headers();
       made.set(HEADERS.id, id);
       return made;
     });
+    if (data.length >= TELLING) this.#perByte = (performance.now() - began) / data.length;
     try {
       parse(answer);
       return true;
