@@ -69,7 +69,7 @@ export interface FineTuneJob {
        */
       labels?: string[];
       /**
-       * classification by a language model: the word that stands for each label after the prompt, such as " terrible" and " great". A word counts by its first token; no new head is made.
+       * classification by a language model: the word that stands for each label after the prompt, such as " terrible" and " great". Each is one token of the model; no new head is made.
        */
       words?: string[];
       /**

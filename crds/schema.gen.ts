@@ -288,7 +288,7 @@ export const SCHEMA: Schema = {
        "minItems": 2,
        "maxItems": 1000,
        "x-kubernetes-list-type": "set",
-       "description": "classification by a language model: the word that stands for each label after the prompt, such as \" terrible\" and \" great\". A word counts by its first token; no new head is made.",
+       "description": "classification by a language model: the word that stands for each label after the prompt, such as \" terrible\" and \" great\". Each is one token of the model; no new head is made.",
        "items": {
         "type": "string",
         "minLength": 1,

@@ -156,6 +156,12 @@ test('a model that cannot do the task, and words that cannot be told apart, are 
     words,
     ['b', 'c', 'd'].map((word) => tokenizer.pieces(word)[0]),
   );
-  const twice = { ...WORDS, words: ['ba', 'bc', 'd'] } as TaskSpec;
-  assert.throws(() => objectiveOf(twice, model, tokenizer), { code: 'LABELS_INVALID', field: 'task.words' });
+  const refused = (words: string[], message: RegExp) =>
+    assert.throws(() => objectiveOf({ ...WORDS, words } as TaskSpec, model, tokenizer), {
+      code: 'LABELS_INVALID',
+      field: 'task.words',
+      message,
+    });
+  refused(['b', 'ba', 'd'], /the word "ba" has 2 tokens of this model, not one/);
+  refused(['b', 'd', 'b'], /the words "b" and "b" are the same token/);
 });

@@ -38,21 +38,34 @@ export function endOf(task: TaskSpec, model: Model): Objective {
 }
 
 /**
- * The same with the words' tokens.
- * @throws OnebyteError TASK_UNSUPPORTED, LABELS_INVALID where two words begin with the same token
+ * The same with the words' tokens. The score of a word is that of its one token, in the place of the prompt's end: a
+ * word of several would need a text of its own for each label.
+ * @throws OnebyteError TASK_UNSUPPORTED, LABELS_INVALID where a word is not one token, or two words are the same
  */
 export function objectiveOf(task: TaskSpec, model: Model, tokenizer: TextTokenizer): Objective {
   const end = endOf(task, model);
   if (end.end !== 'words' || task.type !== 'classification') return end;
-  const words = task.words!.map((word) => tokenizer.pieces(word)[0] ?? -1);
-  const twice = words.findIndex((token, i) => token < 0 || words.indexOf(token) < i);
-  if (twice < 0) return { ...end, words };
-  const [word, other] = [twice, words.indexOf(words[twice]!)].map((i) => JSON.stringify(task.words![i!]));
-  throw new OnebyteError(
-    'LABELS_INVALID',
-    words[twice]! < 0
-      ? `the word ${word} has no token`
-      : `the words ${other} and ${word} begin with the same token, so they cannot be told apart`,
-    { field: 'task.words', remedy: 'choose words whose first tokens differ' },
-  );
+  const words: number[] = [];
+  for (const word of task.words!) {
+    const tokens = tokenizer.pieces(word);
+    const [token] = tokens;
+    if (tokens.length !== 1 || token === undefined) {
+      const pieces = tokens.length === 0 ? 'no token' : `${tokens.length} tokens`;
+      refuseWords(
+        `the word ${JSON.stringify(word)} has ${pieces} of this model, not one`,
+        'choose words that are one token each; most begin with a space, as in " great"',
+      );
+    }
+    const other = words.indexOf(token);
+    if (other >= 0) {
+      const [a, b] = [task.words![other], word].map((text) => JSON.stringify(text));
+      refuseWords(`the words ${a} and ${b} are the same token`, 'choose words that differ');
+    }
+    words.push(token);
+  }
+  return { ...end, words };
+}
+
+function refuseWords(message: string, remedy: string): never {
+  throw new OnebyteError('LABELS_INVALID', message, { field: 'task.words', remedy });
 }
