@@ -153,7 +153,9 @@ describe('a run whose programs fail', { skip }, () => {
 
   test('after all that, deleting the job leaves nothing', async () => {
     const reasons = await eventReasons(lab, RUN);
-    assert.ok(reasons.includes('WorkerReplaced'), reasons.join(', '));
+    // All were gone for a while, and one was there only for a while.
+    for (const reason of ['QuorumLost', 'WorkerRemoved'])
+      assert.ok(reasons.includes(reason), `no event ${reason} among ${reasons.join(', ')}`);
     await lab.kubectl('-n', TEAM, 'delete', 'ftj', RUN, '--timeout=120s');
     await lab.until('no pods', async () => (await run.pods()).length === 0);
     const left = await lab.kubectl(
