@@ -152,6 +152,18 @@ test('a plan that the model cannot carry out is refused with its field', () => {
   refused(stage(scope('lora', { matrices: [] })), 'matrices');
 });
 
+test('adapters are refused by name where the graph is not ours, as that of an ONNX file is not', () => {
+  const foreign = { ...model, family: 'onnx', matrices: [] };
+  for (const type of ['lora', 'subspace'] as const)
+    assert.throws(() => planEngine(jobOf([stage(scope(type))]), foreign), {
+      code: 'PLAN_INVALID',
+      field: 'method.plan[0].scope.type',
+      message: new RegExp(
+        `is ${type}, and no adapters can be put into the graph of a model of the family onnx`,
+      ),
+    });
+});
+
 test('the activation basis has rows for the widest demand of each site', () => {
   const basis = { type: 'activation', calibration: { uri: 'x' }, rows: 16 } as const;
   const plan = planOf([

@@ -202,6 +202,15 @@ class Planner {
 
   #matrices(scope: ScopeSpec, layers: readonly number[], stage: number): readonly Matrix[] {
     if (scope.type !== 'subspace' && scope.type !== 'lora') return [];
+    if (this.#model.matrices.length === 0) {
+      const why = `is ${scope.type}, and no adapters can be put into the graph of a model of the family ${this.#model.family}`;
+      throw invalid(
+        stage,
+        'type',
+        why,
+        'choose the scope full, or head where the model ends in a hidden state',
+      );
+    }
     const kinds: readonly string[] = scope.matrices;
     const chosen = this.#model.matrices.filter((m) => layers.includes(m.layer) && kinds.includes(m.kind));
     if (chosen.length === 0)
