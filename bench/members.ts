@@ -7,6 +7,7 @@
  */
 import { parseArgs } from 'node:util';
 import { StatelessEngine } from '../test/nats/null-engine.ts';
+import { clockOf } from '../test/round/virtual-clock.ts';
 import { genesisFor, jobOf } from '../test/simulation/job.ts';
 import type { Bus } from '../worker/bus/bus.ts';
 import { SimulatedBus } from '../worker/bus/simulated.ts';
@@ -15,8 +16,8 @@ import type { Log } from '../worker/log/log.ts';
 import { SimulatedLog } from '../worker/log/simulated.ts';
 import { SimulatedNetwork } from '../worker/log/simulated-network.ts';
 import { VirtualTime } from '../worker/log/virtual-time.ts';
-import type { Clock } from '../worker/round/clock.ts';
-import { type EnginePort, MemberDriver } from '../worker/round/driver.ts';
+import { MemberDriver } from '../worker/round/driver.ts';
+import type { EnginePort } from '../worker/round/engine-port.ts';
 
 const { values } = parseArgs({
   options: {
@@ -123,19 +124,6 @@ function engineOf(time: VirtualTime): EnginePort {
       return signal.aborted ? null : { bytes: new Uint8Array(count).fill(65), lossSum: 2, lossCount: 4 };
     },
   });
-}
-
-function clockOf(time: VirtualTime): Clock {
-  return {
-    now: () => time.now,
-    setTimer: (ms, run) => {
-      let set = true;
-      time.at(ms, () => set && run());
-      return () => {
-        set = false;
-      };
-    },
-  };
 }
 
 function countedBus(bus: Bus, traffic: Traffic): Bus {

@@ -6,7 +6,7 @@ import type {
   Probed,
   ProbeRequest,
   TensorDigest,
-} from '../../worker/round/driver.ts';
+} from '../../worker/round/engine-port.ts';
 import type { Sums } from '../../worker/round/messages.ts';
 import { shardRows } from '../../worker/round/shard.ts';
 

@@ -9,30 +9,17 @@ import { SimulatedLog } from '../../worker/log/simulated.ts';
 import { SimulatedNetwork } from '../../worker/log/simulated-network.ts';
 import { VirtualTime } from '../../worker/log/virtual-time.ts';
 import { checkpointDue, type Start } from '../../worker/round/checkpoint.ts';
-import type { Clock } from '../../worker/round/clock.ts';
 import { MemberDriver, type MemberPorts } from '../../worker/round/driver.ts';
 import { Follower, type Step } from '../../worker/round/follower.ts';
 import { tagOf } from '../../worker/round/messages.ts';
 import { DIGEST, genesisOf, jobSpec, joinOf, put, roundOf, started } from '../journal/fixture.ts';
 import { Seat } from './seat.ts';
+import { clockOf } from './virtual-clock.ts';
 
 const spec = (rounds: number, every: number) => ({
   ...jobSpec({ rounds: [rounds], every: 0 }),
   checkpoint: { everyRounds: every },
 });
-
-function clockOf(time: VirtualTime): Clock {
-  return {
-    now: () => time.now,
-    setTimer: (ms, run) => {
-      let set = true;
-      time.at(ms, () => set && run());
-      return () => {
-        set = false;
-      };
-    },
-  };
-}
 
 async function run(time: VirtualTime, ms: number): Promise<void> {
   const settled = () => new Promise<void>((resolve) => process.nextTick(resolve));

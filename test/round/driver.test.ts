@@ -10,8 +10,10 @@ import { LogFull } from '../../worker/log/log.ts';
 import { SimulatedLog } from '../../worker/log/simulated.ts';
 import { SimulatedNetwork } from '../../worker/log/simulated-network.ts';
 import { VirtualTime } from '../../worker/log/virtual-time.ts';
-import { type EnginePort, MemberDriver, type Outcome } from '../../worker/round/driver.ts';
+import { MemberDriver, type Outcome } from '../../worker/round/driver.ts';
+import type { EnginePort } from '../../worker/round/engine-port.ts';
 import { DIGEST, genesisOf, jobSpec, joinOf } from '../journal/fixture.ts';
+import { clockOf } from './virtual-clock.ts';
 
 /** Measures nothing, in 10 virtual milliseconds a round, and notes what it was asked. */
 class Engine implements EnginePort {
@@ -66,16 +68,7 @@ class Room {
     const n = this.drivers.length;
     const self = joinOf(n);
     const engine = Object.assign(new Engine(this.time), changes);
-    const clock = {
-      now: () => this.time.now,
-      setTimer: (ms: number, run: () => void) => {
-        let set = true;
-        this.time.at(ms, () => set && run());
-        return () => {
-          set = false;
-        };
-      },
-    };
+    const clock = clockOf(this.time);
     const ports = { log: this.log.client(`n${n}`), bus: this.bus.join(self.id, `n${n}`), engine, clock };
     const driver = new MemberDriver(self, ports, { expected });
     driver.done.then(

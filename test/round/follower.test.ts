@@ -6,26 +6,17 @@ import type { JournalRecord } from '../../worker/journal/record.ts';
 import { SimulatedLog } from '../../worker/log/simulated.ts';
 import { SimulatedNetwork } from '../../worker/log/simulated-network.ts';
 import { VirtualTime } from '../../worker/log/virtual-time.ts';
-import type { Clock } from '../../worker/round/clock.ts';
 import { Follower, type Step } from '../../worker/round/follower.ts';
 import { observe } from '../../worker/round/observer.ts';
 import { genesisOf, jobSpec, joinOf, put, roundOf, wholeRun } from '../journal/fixture.ts';
+import { clockOf } from './virtual-clock.ts';
 
 /** A log that is written to at will, and somebody who follows it. */
 class Desk {
   readonly time = new VirtualTime(1);
   readonly network = new SimulatedNetwork(this.time);
   readonly log = new SimulatedLog(this.network);
-  readonly clock: Clock = {
-    now: () => this.time.now,
-    setTimer: (ms, run) => {
-      let set = true;
-      this.time.at(ms, () => set && run());
-      return () => {
-        set = false;
-      };
-    },
-  };
+  readonly clock = clockOf(this.time);
   readonly follower = new Follower(this.log.client('reader'), this.clock);
   readonly seen: Step[] = [];
   readonly #stop = new AbortController();

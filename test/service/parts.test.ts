@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { OnebyteError } from '../../worker/errors.ts';
 import { LogFull, LogUnavailable } from '../../worker/log/log.ts';
 import { NATS_VARIABLES } from '../../worker/nats/config.ts';
-import type { EnginePort } from '../../worker/round/driver.ts';
+import type { EnginePort } from '../../worker/round/engine-port.ts';
 import { fatalOf, terminationMessage } from '../../worker/service/fatal.ts';
 import { alive, ready, STEPPING_MS, startedUp, type Vitals } from '../../worker/service/health.ts';
 import { SERVICE_VARIABLES } from '../../worker/service/settings.ts';

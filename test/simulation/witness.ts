@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Replica } from '../../worker/replica/replica.ts';
-import type { ProbeRequest } from '../../worker/round/driver.ts';
+import type { ProbeRequest } from '../../worker/round/engine-port.ts';
 
 /** Sees what all replicas of a simulation do, and says at once where two of them part. */
 export class Witness {

@@ -8,7 +8,7 @@ import { encodeAll } from '../method/codec.ts';
 import { openModelFolder } from '../model/folder.ts';
 import type { Position, Replica } from '../replica/replica.ts';
 import type { SnapshotFile } from '../round/checkpoint.ts';
-import type { EvaluateRequest, Probed, ProbeRequest, TensorDigest } from '../round/driver.ts';
+import type { EvaluateRequest, Probed, ProbeRequest, TensorDigest } from '../round/engine-port.ts';
 import type { Sums } from '../round/messages.ts';
 import { shardRows } from '../round/shard.ts';
 import { type Examples, NO_EXAMPLES, prepareExamples } from '../task/examples.ts';

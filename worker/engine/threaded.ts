@@ -9,7 +9,7 @@ import type {
   Probed,
   ProbeRequest,
   TensorDigest,
-} from '../round/driver.ts';
+} from '../round/engine-port.ts';
 import type { Sums } from '../round/messages.ts';
 import type { EngineConfig, EngineFacts } from './engine.ts';
 import { guardExit } from './exit-gate.ts';

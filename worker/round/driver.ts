@@ -13,15 +13,7 @@ import { Follower, type Step } from './follower.ts';
 import { step } from './machine.ts';
 import { decodeMessage, encodeMessage, tagOf } from './messages.ts';
 import { initialState, type MachineOptions, type MachineState } from './state.ts';
-
-export type {
-  Committed,
-  EnginePort,
-  EvaluateRequest,
-  Probed,
-  ProbeRequest,
-  TensorDigest,
-} from './engine-port.ts';
+import { Timers } from './timers.ts';
 
 export interface MemberPorts {
   readonly log: Log;
@@ -55,7 +47,7 @@ export class MemberDriver {
   readonly #finish: PromiseWithResolvers<Outcome> = Promise.withResolvers();
   readonly #ended = new AbortController();
   readonly #queue: Event[] = [];
-  readonly #timers = new Map<TimerName, { cancel: () => void }>();
+  readonly #timers: Timers<TimerName>;
   #pumping = false;
   readonly #desk: EngineDesk;
   #state: MachineState;
@@ -68,6 +60,7 @@ export class MemberDriver {
   constructor(self: Join, ports: MemberPorts, options: Partial<MachineOptions> = {}) {
     this.#ports = ports;
     this.#clock = ports.clock ?? systemClock;
+    this.#timers = new Timers(this.#clock, (name) => this.#post({ type: 'timer', name }));
     this.#step = ports.step ?? step;
     this.#state = initialState(self, options, ports.start);
     this.#desk = new EngineDesk(ports.engine);
@@ -147,10 +140,10 @@ export class MemberDriver {
         bus.broadcast(encodeMessage(effect.message));
         break;
       case 'setTimer':
-        this.#setTimer(effect.name, effect.ms);
+        this.#timers.set(effect.name, effect.ms);
         break;
       case 'cancelTimer':
-        this.#cancelTimer(effect.name);
+        this.#timers.cancel(effect.name);
         break;
       case 'look':
         this.#ask(this.#last(), (last) => ({ type: 'started', last }));
@@ -197,24 +190,6 @@ export class MemberDriver {
         else this.#fail(error);
       },
     );
-  }
-
-  #setTimer(name: TimerName, ms: number): void {
-    this.#cancelTimer(name);
-    // A timer that was replaced may have fired already and wait in the queue's way: only the last one counts.
-    const timer = {
-      cancel: this.#clock.setTimer(ms, () => {
-        if (this.#timers.get(name) !== timer) return;
-        this.#timers.delete(name);
-        this.#post({ type: 'timer', name });
-      }),
-    };
-    this.#timers.set(name, timer);
-  }
-
-  #cancelTimer(name: TimerName): void {
-    this.#timers.get(name)?.cancel();
-    this.#timers.delete(name);
   }
 
   async #follow(): Promise<void> {
@@ -325,7 +300,6 @@ export class MemberDriver {
     this.#ended.abort(ABANDONED);
     this.#desk.abandon();
     this.#queue.length = 0;
-    for (const { cancel } of this.#timers.values()) cancel();
     this.#timers.clear();
   }
 }

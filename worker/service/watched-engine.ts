@@ -9,7 +9,7 @@ import type {
   Probed,
   ProbeRequest,
   TensorDigest,
-} from '../round/driver.ts';
+} from '../round/engine-port.ts';
 import type { Sums } from '../round/messages.ts';
 
 /** An engine whose calls are timed: for metrics, and to tell one that works from one that hangs. */
