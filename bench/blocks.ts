@@ -7,7 +7,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Session } from '../worker/engine/evaluators/session.ts';
-import { OnnxWriter, type StoredElement } from '../worker/model/onnx.ts';
+import { OnnxWriter } from '../worker/model/onnx.ts';
+import type { StoredElement } from '../worker/model/onnx-proto.ts';
 
 const [out, width] = [Number(process.argv[2] ?? 1536), Number(process.argv[3] ?? 576)];
 const blocks = width / 32;

@@ -2,11 +2,13 @@ import { OnebyteError } from '../errors.ts';
 import type { GraphOptions } from './graph.ts';
 import type { OnnxWriter } from './onnx.ts';
 import {
+  type Once,
   type StoredWeight,
   someRows,
   storedProduct,
   storedRows,
   storedWhole,
+  TRANSPOSED,
   tileRows,
 } from './stored-graph.ts';
 import type { TensorView } from './tensor.ts';
@@ -88,7 +90,7 @@ export class BlockWriter {
   /** x W^T alone, W [out, in] frozen or an input. */
   project(weight: string, x: string): string {
     const stored = this.#stored(weight);
-    if (stored !== undefined) return this.#storedProduct(stored, x);
+    if (stored !== undefined) return storedProduct(this.onnx, stored, x, this.once);
     return this.onnx.node('FusedMatMul', [x, this.weight(weight)], TRANSPOSED);
   }
 
@@ -102,37 +104,33 @@ export class BlockWriter {
     x: string,
     bias?: string,
   ): { readonly from: number; readonly project: () => string }[] {
-    const view = this.#view(weight);
-    const stored = this.#stored(weight);
-    const shift = (product: string, from: number, to: number) => {
-      if (bias === undefined) return product;
-      const { data } = this.#view(bias);
-      const part = { dims: [to - from], data: data.subarray(from, to) };
-      return this.onnx.node('Add', [product, this.onnx.weight(`${bias}.${from}`, part)]);
-    };
-    if (this.#options.inputs?.has(weight) || (bias !== undefined && this.#options.inputs?.has(bias))) {
-      const whole = () => {
-        const product = this.project(weight, x);
-        return bias === undefined ? product : this.onnx.node('Add', [product, this.weight(bias)]);
-      };
-      return [{ from: 0, project: whole }];
-    }
-    const [out, width] = view.dims as [number, number];
-    const bounds = tileRows([out, width]);
+    const [out, width] = this.#view(weight).dims as [number, number];
+    const whole = [weight, bias].some((name) => name !== undefined && this.#options.inputs?.has(name));
+    const bounds = whole ? [0, out] : tileRows([out, width]);
     return bounds.slice(1).map((to, i) => {
       const from = bounds[i]!;
       const project = () => {
-        if (stored !== undefined) return shift(this.#storedProduct(someRows(stored, from, to), x), from, to);
-        const part = { dims: [to - from, width], data: view.data.subarray(from * width, to * width) };
-        const name = this.onnx.weight(`${weight}.${from}`, part);
-        return shift(this.onnx.node('FusedMatMul', [x, name], TRANSPOSED), from, to);
+        const product = whole ? this.project(weight, x) : this.#someProduct(weight, x, from, to);
+        if (bias === undefined) return product;
+        const shift = whole ? this.weight(bias) : this.#some(bias, from, to);
+        return this.onnx.node('Add', [product, shift]);
       };
       return { from, project };
     });
   }
 
-  #storedProduct(weight: StoredWeight, x: string): string {
-    return storedProduct(this.onnx, weight, x, (key, make) => this.once(key, make));
+  #someProduct(weight: string, x: string, from: number, to: number): string {
+    const stored = this.#stored(weight);
+    if (stored !== undefined) return storedProduct(this.onnx, someRows(stored, from, to), x, this.once);
+    return this.onnx.node('FusedMatMul', [x, this.#some(weight, from, to)], TRANSPOSED);
+  }
+
+  /** Rows of a weight in memory, as one of their own. */
+  #some(weight: string, from: number, to: number): string {
+    const { dims, data } = this.#view(weight);
+    const row = data.length / dims[0]!;
+    const part = { dims: [to - from, ...dims.slice(1)], data: data.subarray(from * row, to * row) };
+    return this.onnx.weight(`${weight}.${from}`, part);
   }
 
   /** Some rows of a weight [rows, width]: an embedding. `ids` may have any shape. */
@@ -152,12 +150,7 @@ export class BlockWriter {
   /** The same value once for each probe. */
   spread(x: Hidden): Hidden {
     if (x.spread) return x;
-    const shape = this.once('spread_shape', () =>
-      this.onnx.node('Concat', [this.probes(), this.onnx.ints(1, 1)], {
-        attributes: { axis: 0 },
-        outputs: ['spread_shape'],
-      }),
-    );
+    const shape = this.join(this.probes(), this.onnx.ints(1, 1));
     return { name: this.onnx.node('Expand', [x.name, shape]), spread: true };
   }
 
@@ -303,20 +296,18 @@ export class BlockWriter {
   }
 
   /** What `make` wrote the first time; its name is kept under `key`. */
-  once(key: string, make: () => string): string {
+  readonly once: Once = (key, make) => {
     const known = this.#made.get(key);
     if (known !== undefined) return known;
     const made = make();
     this.#made.set(key, made);
     return made;
-  }
+  };
 }
 
 function isSameMemory(a: Float32Array, b: Float32Array): boolean {
   return a.buffer === b.buffer && a.byteOffset === b.byteOffset && a.length === b.length;
 }
-
-const TRANSPOSED = { contrib: true, attributes: { transB: 1 } } as const;
 
 function scaled(alpha: number) {
   return { contrib: true, attributes: { transB: 1, alpha: { float: alpha } } } as const;

@@ -1,9 +1,6 @@
 import { basename, dirname } from 'node:path';
 import { create, toBinary } from '@bufbuild/protobuf';
 import {
-  type AttributeProto,
-  AttributeProto_AttributeType,
-  AttributeProtoSchema,
   GraphProtoSchema,
   ModelProtoSchema,
   type NodeProto,
@@ -14,15 +11,17 @@ import {
   TensorProto_DataLocation,
   TensorProto_DataType,
   TensorProtoSchema,
-  TensorShapeProto_DimensionSchema,
-  TensorShapeProtoSchema,
-  TypeProto_TensorSchema,
-  TypeProtoSchema,
-  type ValueInfoProto,
-  ValueInfoProtoSchema,
 } from 'onnx-buf';
 import { OnebyteError } from '../errors.ts';
 import type { BuiltGraph, Port } from './graph.ts';
+import {
+  type Attribute,
+  bytesOf,
+  STORED,
+  type StoredElement,
+  toAttribute,
+  toValueInfo,
+} from './onnx-proto.ts';
 import type { Place } from './stored.ts';
 import type { TensorView } from './tensor.ts';
 
@@ -31,12 +30,6 @@ const IR_VERSION = 8n;
 const OPSET = 18;
 /** Domain of ONNX Runtime's own (contrib) operators. */
 const CONTRIB = 'com.microsoft';
-
-const ELEMENT: Record<Port['dtype'], TensorProto_DataType> = {
-  float32: TensorProto_DataType.FLOAT,
-  int32: TensorProto_DataType.INT32,
-  int64: TensorProto_DataType.INT64,
-};
 
 /** The operator set from which on an operator's axes are an input. */
 const AXES_AS_INPUT: Readonly<Record<string, number>> = {
@@ -61,57 +54,12 @@ export interface ForeignGraph {
 /** Bytes of weights in files from which on the runtime maps them, and packs no copy. */
 const LEAN = 2 ** 28;
 
-/** What a weight in a file may be made of. */
-export type StoredElement = 'F32' | 'F16' | 'BF16' | 'U8' | 'I8';
-
-const STORED: Record<StoredElement, TensorProto_DataType> = {
-  F32: TensorProto_DataType.FLOAT,
-  F16: TensorProto_DataType.FLOAT16,
-  BF16: TensorProto_DataType.BFLOAT16,
-  U8: TensorProto_DataType.UINT8,
-  I8: TensorProto_DataType.INT8,
-};
-
-export type Attribute = number | string | readonly number[] | { readonly float: number };
-
 export interface NodeOptions {
   readonly attributes?: Readonly<Record<string, Attribute>>;
   /** An operator of ONNX Runtime's own domain. */
   readonly contrib?: boolean;
   /** Number of outputs, or their names. Default: one, named by the writer. */
   readonly outputs?: number | readonly string[];
-}
-
-function bytesOf(data: ArrayBufferView<ArrayBufferLike>): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(data.byteLength);
-  bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-  return bytes;
-}
-
-function toAttribute(name: string, value: Attribute): AttributeProto {
-  const { INT, INTS, FLOAT, STRING } = AttributeProto_AttributeType;
-  if (typeof value === 'number') return create(AttributeProtoSchema, { name, type: INT, i: BigInt(value) });
-  if (typeof value === 'string') {
-    return create(AttributeProtoSchema, { name, type: STRING, s: bytesOf(new TextEncoder().encode(value)) });
-  }
-  if ('float' in value) return create(AttributeProtoSchema, { name, type: FLOAT, f: value.float });
-  return create(AttributeProtoSchema, { name, type: INTS, ints: value.map(BigInt) });
-}
-
-function toValueInfo(port: Port): ValueInfoProto {
-  const dim = port.dims.map((d) =>
-    create(TensorShapeProto_DimensionSchema, {
-      value: typeof d === 'number' ? { case: 'dimValue', value: BigInt(d) } : { case: 'dimParam', value: d },
-    }),
-  );
-  const tensor = create(TypeProto_TensorSchema, {
-    elemType: ELEMENT[port.dtype],
-    shape: create(TensorShapeProtoSchema, { dim }),
-  });
-  return create(ValueInfoProtoSchema, {
-    name: port.name,
-    type: create(TypeProtoSchema, { value: { case: 'tensorType', value: tensor } }),
-  });
 }
 
 /**

@@ -109,7 +109,7 @@ function product(onnx: OnnxWriter, weight: StoredWeight, x: string, once: Once):
   return onnx.node('Add', [main, onnx.node('FusedMatMul', [sums, offsets], TRANSPOSED)]);
 }
 
-const TRANSPOSED = { contrib: true, attributes: { transB: 1 } } as const;
+export const TRANSPOSED = { contrib: true, attributes: { transB: 1 } } as const;
 
 /** [groups, rows, width] to [groups, rows, blocks], sums over each block. */
 function blockSums(onnx: OnnxWriter, x: string, blocks: number, size: number): string {
