@@ -5,14 +5,10 @@
  *
  * The program that runs is the built one (`npm run build` into a temporary folder), as its service account.
  */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { cp, mkdtemp, readdir, readFile, readlink, rm, symlink } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { parse } from 'yaml';
 import { fineTuneJobs, type Job } from '../operator/jobs/job.ts';
 import { workerPod } from '../operator/jobs/pod.ts';
 import { Client, loadConfig, type Pod, pods, realClock } from '../operator/kube/mod.ts';
@@ -21,6 +17,7 @@ import { NatsSystem } from '../test/nats/server.ts';
 import { manifest } from '../test/operator/jobs/builder.ts';
 import { applyCrd } from '../test/operator/jobs/harness.ts';
 import { clientOf, seeded, until } from '../test/operator/kube/setup.ts';
+import { build, Operator } from './lib/operator.ts';
 
 const { values } = parseArgs({
   options: {
@@ -39,11 +36,6 @@ const [jobs, workers, samples, rest] = [values.jobs, values.workers, values.samp
 /** Calls at once: the same for the bare loop and for the operator. */
 const CALLS = 16;
 const CHILDREN = 4;
-const root = join(import.meta.dirname, '..');
-/** The chart's defaults, which are what is measured. */
-const chart = parse(await readFile(join(root, 'charts', 'onebyte', 'values.yaml'), 'utf8')) as {
-  readonly operator: { readonly nodeOptions: string };
-};
 const random = seeded(3);
 const quantile = (sorted: readonly number[], q: number) =>
   sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))]!;
@@ -56,93 +48,6 @@ async function inParallel<T>(items: readonly T[], run: (item: T) => Promise<unkn
     for (let item = queue.shift(); item !== undefined; item = queue.shift()) await run(item);
   };
   await Promise.all(Array.from({ length: CALLS }, work));
-}
-
-/** The built program in a folder of its own. */
-async function build(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'onebyte-built-'));
-  const tsc = join(root, 'node_modules', '.bin', 'tsc');
-  // Emits whatever it thinks of the types: those are the check's business.
-  spawnSync(tsc, ['-p', join(root, 'tsconfig.build.json'), '--outDir', join(folder, 'dist')]);
-  await symlink(join(root, 'node_modules'), join(folder, 'node_modules'));
-  await cp(join(root, 'package.json'), join(folder, 'dist', 'package.json'));
-  return folder;
-}
-
-class Operator {
-  readonly child: ChildProcess;
-  port = 0;
-  leadsAt = 0;
-  readonly leads: Promise<void>;
-
-  constructor(built: string, cluster: Cluster, nats: NatsSystem, account: string) {
-    const { hostname, port } = new URL(cluster.url);
-    const { PATH = '' } = process.env;
-    this.child = spawn(process.execPath, [join(built, 'dist', 'cli', 'main.js'), 'operator'], {
-      env: {
-        PATH,
-        NODE_OPTIONS: chart.operator.nodeOptions,
-        KUBERNETES_SERVICE_HOST: hostname,
-        KUBERNETES_SERVICE_PORT: port,
-        ONEBYTE_ACCOUNT_FOLDER: account,
-        ONEBYTE_IMAGE: 'onebyte:1',
-        ONEBYTE_NATS_URL: nats.url(),
-        ONEBYTE_PORT: '0',
-        ONEBYTE_HOST: '127.0.0.1',
-        // A server reserves what a job may take.
-        ONEBYTE_LOG_MAX_BYTES: String(2 ** 20),
-        ONEBYTE_STORE_MAX_BYTES: String(2 ** 20),
-        ONEBYTE_CALLS_AT_ONCE: String(CALLS),
-        ONEBYTE_CONCURRENCY: values.concurrency,
-      },
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    const leads = Promise.withResolvers<void>();
-    this.leads = leads.promise;
-    createInterface(this.child.stdout!).on('line', (line) => {
-      const { port, msg, level } = JSON.parse(line) as { port?: number; msg: string; level: number };
-      if (port !== undefined) this.port = port;
-      if (level >= 40) console.error(line);
-      if (msg !== 'leading') return;
-      this.leadsAt = performance.now();
-      leads.resolve();
-    });
-  }
-
-  /** The sum of all series of that name. */
-  async metric(name: string): Promise<number> {
-    const text = await (await fetch(`http://127.0.0.1:${this.port}/metrics`)).text();
-    const series = text.matchAll(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)`, 'gm'));
-    return [...series].reduce((sum, [, value]) => sum + Number(value), 0);
-  }
-
-  /** MiB. */
-  async memory(): Promise<number> {
-    const status = await readFile(`/proc/${this.child.pid}/status`, 'utf8');
-    return Number(/VmRSS:\s+(\d+)/.exec(status)![1]) / 1_024;
-  }
-
-  /** Connections to a port that the process holds now. */
-  async connections(port: number): Promise<number> {
-    const folder = `/proc/${this.child.pid}/fd`;
-    const links = await Promise.all(
-      (await readdir(folder)).map((fd) => readlink(join(folder, fd)).catch(() => '')),
-    );
-    const inodes = new Set(
-      links.map((link) => /^socket:\[(\d+)\]$/.exec(link)?.[1]).filter((inode) => inode !== undefined),
-    );
-    const table = (await readFile(`/proc/${this.child.pid}/net/tcp`, 'utf8')).split('\n').slice(1);
-    const hex = port.toString(16).toUpperCase().padStart(4, '0');
-    return table.filter((line) => {
-      const [, , remote = '', state, , , , , , inode = ''] = line.trim().split(/\s+/);
-      return remote.endsWith(`:${hex}`) && state === '01' && inodes.has(inode);
-    }).length;
-  }
-
-  async stop(): Promise<void> {
-    this.child.kill('SIGTERM');
-    if (this.child.exitCode === null) await new Promise((resolve) => this.child.once('exit', resolve));
-  }
 }
 
 /** When the pods of the cluster came, by name. */
@@ -190,12 +95,6 @@ function counted(names: readonly string[]): string {
     .join(', ');
 }
 
-/** Processor seconds of a process so far. */
-async function cpuOf(pid: number): Promise<number> {
-  const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ')[1]!.split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / 100;
-}
-
 const built = await build();
 // No controller manager, so pods need no service account to exist, and nobody but the operator works.
 const [cluster, nats] = await Promise.all([
@@ -216,6 +115,7 @@ try {
   const config = await loadConfig({ clock: realClock, env, accountFolder: account });
   const identity = { clock: realClock, random: Math.random, fieldManager: 'bare' };
   const same = new Client({ config, ...identity, inFlight: CALLS });
+  const options = { built, cluster, nats, account, calls: CALLS, concurrency: Number(values.concurrency) };
   console.log(`${jobs} jobs with ${workers} workers each, ${CALLS} calls at once\n`);
 
   const draft = (i: number) => manifest(`job-${i}`, { replicas: workers, max: workers + 8 }) as Job;
@@ -241,7 +141,7 @@ try {
   const bareRate = await bareLoop();
   say('bare loop: pods a second', bareRate.toFixed(0));
 
-  operator = new Operator(built, cluster, nats, account);
+  operator = new Operator(options);
   await operator.leads;
   await sleep(5_000);
   const idle = await operator.memory();
@@ -252,7 +152,7 @@ try {
     Array.from({ length: jobs }, (_, i) => i),
     (i) => client.create(fineTuneJobs, draft(i)),
   );
-  operator = new Operator(built, cluster, nats, account);
+  operator = new Operator(options);
   const all = async () => (await client.listAll(pods, { labelSelector: 'onebyte.dev/job' })).length;
   const arrived = new Map<string, number>();
   const ender = new AbortController();
@@ -273,7 +173,7 @@ try {
   const calls = await operator.metric('rest_client_request_duration_seconds_count');
   const callSeconds = await operator.metric('rest_client_request_duration_seconds_sum');
   say('calls on their way at a time', (callSeconds / seconds).toFixed(1), `${calls} of them`);
-  say('processor seconds of the operator', (await cpuOf(operator.child.pid!)).toFixed(1));
+  say('processor seconds of the operator', (await operator.cpu()).toFixed(1));
   await sleep(5_000);
   console.log(`calls that change something: ${counted(await writesSince(cluster, began))}`);
   say('pods too many or too few', String((await all()) - jobs * workers), 'bar: 0');
@@ -339,7 +239,7 @@ try {
   );
 
   await operator.stop();
-  operator = new Operator(built, cluster, nats, account);
+  operator = new Operator(options);
   begin = performance.now();
   await operator.leads;
   say(
