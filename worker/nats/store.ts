@@ -172,8 +172,9 @@ export class NatsStore implements Store {
     const began = performance.now();
     await put(0);
     const took = performance.now() - began;
-    if (!fits || took * count > patience) return false;
-    await inTurn(count - 1, took > SLOW ? 1 : WINDOW, (k) => put(k + 1));
+    const window = took > SLOW ? 1 : WINDOW;
+    if (!fits || (took * count) / window > patience) return false;
+    await inTurn(count - 1, window, (k) => put(k + 1));
     return fits;
   }
 
