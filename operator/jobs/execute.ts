@@ -122,7 +122,8 @@ class Pass {
       case 'create-stream':
         return this.#createStream();
       case 'widen-stream':
-        return this.#widenStream();
+        await this.#stream();
+        return;
       case 'remove-stream':
         return this.#removeStream();
       case 'delete-job': {
@@ -232,10 +233,6 @@ class Pass {
     this.#memory.stream = 'made';
     this.#memory.streamName = name;
     this.#note('Normal', EVENTS.streamCreated, 'CreateStream', `the log is the stream ${name}`);
-  }
-
-  async #widenStream(): Promise<void> {
-    await this.#stream();
   }
 
   /** Makes the job's stream, or gives it more room. @returns its name, or null where the server refused */

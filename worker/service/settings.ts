@@ -93,14 +93,6 @@ export function serviceSettings(env: Environment): ServiceSettings {
     complain(name, `has to be a whole number from ${min} to ${max}, and is '${given}'`);
     return fallback;
   };
-  const device = (): Device => {
-    try {
-      return deviceOf(text('device'));
-    } catch (error) {
-      complain('device', (error as Error).message.slice(DEVICE_VARIABLE.length + 2));
-      return 'cpu';
-    }
-  };
   const file = (name: Name) => {
     const path = text(name);
     if (path !== undefined && !existsSync(path)) complain(name, `there is no ${path}`);
@@ -131,7 +123,6 @@ export function serviceSettings(env: Environment): ServiceSettings {
     snapshots: join(cacheFolder(env), 'snapshots'),
     store: text('store'),
     threads: number('threads', availableParallelism(), 1, 1024),
-    device: device(),
     cacheBytes: number('cacheBytes', Math.floor(memory() * CACHE_SHARE), 0, Number.MAX_SAFE_INTEGER),
     leaveMs: 1000 * number('leaveSeconds', DEFAULT_LEAVE_SECONDS, 1, 3600),
     engineMs: 1000 * number('engineSeconds', DEFAULT_ENGINE_SECONDS, 1, 86_400),
@@ -145,7 +136,7 @@ export function serviceSettings(env: Environment): ServiceSettings {
         remedy: 'Set these variables; the operator sets them all.',
       },
     );
-  return { ...settings, nats: natsSettings(env) };
+  return { ...settings, device: deviceOf(text('device')), nats: natsSettings(env) };
 }
 
 /** Bytes that this process may use: of the machine, or of its container. */
