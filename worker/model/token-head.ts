@@ -3,6 +3,7 @@ import type { FamilyParts } from './assemble.ts';
 import type { BlockWriter, Hidden } from './block.ts';
 import type { GraphOptions } from './graph.ts';
 import type { OnnxWriter } from './onnx.ts';
+import { TRANSPOSED } from './stored-graph.ts';
 
 const FLOAT = 1;
 const INT64 = 7;
@@ -21,10 +22,7 @@ export function wordLogits(block: BlockWriter, parts: FamilyParts, x: Hidden, op
   const { matrix, bias, prepare } = tokensOf(parts);
   const words = onnx.ints(...options.words!);
   const rows = block.rows(`${matrix}.weight`, words);
-  const product = onnx.node('FusedMatMul', [prepare(x).name, rows], {
-    contrib: true,
-    attributes: { transB: 1 },
-  });
+  const product = onnx.node('FusedMatMul', [prepare(x).name, rows], TRANSPOSED);
   if (bias === undefined) return { name: product, spread: x.spread };
   const own = onnx.node('Gather', [block.weight(bias), words]);
   return { name: onnx.node('Add', [product, own]), spread: x.spread };
