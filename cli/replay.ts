@@ -55,7 +55,8 @@ export async function replay(path: string, options: ReplayOptions): Promise<Repl
       remedy: 'take another copy of the journal',
     });
   const { job } = parseJob(genesis.job);
-  const folder = await openModelFolder(options.model ?? (await findModel(path, job.model, options.log)));
+  const modelDir = options.model ?? (await findModel(path, job.model, options.log));
+  const folder = await openModelFolder(modelDir, job.model);
   checkBase(genesis, folder);
   const artifacts = [join(dirname(path), 'artifacts'), join(cacheFolder(), 'artifacts')];
   const reference = genesis.artifacts.find(({ name }) => name === 'basis');

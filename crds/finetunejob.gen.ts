@@ -28,13 +28,21 @@ export interface FineTuneJob {
      */
     model: {
       /**
-       * A folder in Hugging Face's layout (config.json, model.safetensors, tokenizer.json): hf://ORGANISATION/NAME[@REVISION], https://, s3://, file:// or a path; or one file that ends in .gguf: hf://ORGANISATION/NAME/FILE.gguf[@REVISION]. Any source may deliver it: what counts is the digest.
+       * A folder in Hugging Face's layout (config.json, model.safetensors, tokenizer.json): hf://ORGANISATION/NAME[@REVISION], https://, s3://, file:// or a path; or one file that ends in .gguf or .onnx: hf://ORGANISATION/NAME/FILE.gguf[@REVISION]. Any source may deliver it: what counts is the digest.
        */
       uri: string;
       /**
-       * SHA-256 of model.safetensors or of the .gguf file, 64 hexadecimal digits. Weights of another digest are refused.
+       * SHA-256 of model.safetensors or of the .gguf or .onnx file, 64 hexadecimal digits. Weights of another digest are refused.
        */
       sha256: string;
+      /**
+       * Of an ONNX file: name of the output to learn from, scores or a hidden state in float32. By default logits, else last_hidden_state, else the only one of three dimensions whose last is fixed.
+       */
+      output?: string;
+      /**
+       * Of an ONNX file: names of the float32 initializers that may be trained; * stands for any characters, as in "encoder.layer.5.*". By default every float32 matrix.
+       */
+      weights?: string[];
     };
     /**
      * What the model learns, and how a row of data becomes an example. Fixed.

@@ -51,8 +51,12 @@ export const RULES: Readonly<Record<string, Twin>> = {
 
   'seed-fixed': fixed,
   'model-fixed': fixed,
+  'model-onnx': twin(
+    ({ uri, output, weights }: Spec['model']) =>
+      (output === undefined && weights === undefined) || /[.](onnx|ONNX)(@[^@]*)?$/.test(uri),
+  ),
   'model-uri': matches(
-    /^(hf:\/\/[A-Za-z0-9_.-]+\/[A-Za-z0-9_.-]+(\/[A-Za-z0-9_./-]+[.]gguf)?(@[A-Za-z0-9_./-]+)?|(https?|s3|file):\/\/[^ ]+|[^ :]+)$/,
+    /^(hf:\/\/[A-Za-z0-9_.-]+\/[A-Za-z0-9_.-]+(\/[A-Za-z0-9_./-]+[.](gguf|onnx))?(@[A-Za-z0-9_./-]+)?|(https?|s3|file):\/\/[^ ]+|[^ :]+)$/,
   ),
   'model-sha256': matches(/^[0-9a-f]{64}$/),
   'task-fixed': fixed,

@@ -144,6 +144,11 @@ export const SCHEMA: Schema = {
        "rule": "self == oldSelf",
        "message": "model cannot change once the job exists: make a new job",
        "id": "model-fixed"
+      },
+      {
+       "rule": "!(has(self.output) || has(self.weights)) || self.uri.matches('[.](onnx|ONNX)(@[^@]*)?$')",
+       "message": "output and weights belong to a model in an ONNX file: leave them out, or name a file that ends in .onnx",
+       "id": "model-onnx"
       }
      ],
      "properties": {
@@ -151,11 +156,11 @@ export const SCHEMA: Schema = {
        "type": "string",
        "minLength": 1,
        "maxLength": 1024,
-       "description": "A folder in Hugging Face's layout (config.json, model.safetensors, tokenizer.json): hf://ORGANISATION/NAME[@REVISION], https://, s3://, file:// or a path; or one file that ends in .gguf: hf://ORGANISATION/NAME/FILE.gguf[@REVISION]. Any source may deliver it: what counts is the digest.",
+       "description": "A folder in Hugging Face's layout (config.json, model.safetensors, tokenizer.json): hf://ORGANISATION/NAME[@REVISION], https://, s3://, file:// or a path; or one file that ends in .gguf or .onnx: hf://ORGANISATION/NAME/FILE.gguf[@REVISION]. Any source may deliver it: what counts is the digest.",
        "x-kubernetes-validations": [
         {
-         "rule": "self.matches('^(hf://[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+(/[A-Za-z0-9_./-]+[.]gguf)?(@[A-Za-z0-9_./-]+)?|(https?|s3|file)://[^ ]+|[^ :]+)$')",
-         "message": "must be hf://ORGANISATION/NAME[/FILE.gguf][@REVISION], https://..., s3://..., file://... or a path",
+         "rule": "self.matches('^(hf://[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+(/[A-Za-z0-9_./-]+[.](gguf|onnx))?(@[A-Za-z0-9_./-]+)?|(https?|s3|file)://[^ ]+|[^ :]+)$')",
+         "message": "must be hf://ORGANISATION/NAME[/FILE.gguf|/FILE.onnx][@REVISION], https://..., s3://..., file://... or a path",
          "id": "model-uri"
         }
        ]
@@ -163,7 +168,7 @@ export const SCHEMA: Schema = {
       "sha256": {
        "type": "string",
        "maxLength": 64,
-       "description": "SHA-256 of model.safetensors or of the .gguf file, 64 hexadecimal digits. Weights of another digest are refused.",
+       "description": "SHA-256 of model.safetensors or of the .gguf or .onnx file, 64 hexadecimal digits. Weights of another digest are refused.",
        "x-kubernetes-validations": [
         {
          "rule": "self.matches('^[0-9a-f]{64}$')",
@@ -171,6 +176,24 @@ export const SCHEMA: Schema = {
          "id": "model-sha256"
         }
        ]
+      },
+      "output": {
+       "type": "string",
+       "minLength": 1,
+       "maxLength": 256,
+       "description": "Of an ONNX file: name of the output to learn from, scores or a hidden state in float32. By default logits, else last_hidden_state, else the only one of three dimensions whose last is fixed."
+      },
+      "weights": {
+       "type": "array",
+       "minItems": 1,
+       "maxItems": 64,
+       "x-kubernetes-list-type": "set",
+       "description": "Of an ONNX file: names of the float32 initializers that may be trained; * stands for any characters, as in \"encoder.layer.5.*\". By default every float32 matrix.",
+       "items": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 256
+       }
       }
      }
     },

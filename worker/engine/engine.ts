@@ -70,7 +70,7 @@ export class Engine {
 
   static async open(config: EngineConfig): Promise<Engine> {
     const { job } = parseJob(config.genesis.job);
-    const folder = await openModelFolder(config.modelDir);
+    const folder = await openModelFolder(config.modelDir, job.model);
     const reference = config.genesis.artifacts.find(({ name }) => name === 'basis');
     const basis = reference ? decodeBasis(await readArtifact(reference, config.artifacts)) : null;
     const { threads, memoryBudgetBytes } = config;

@@ -56,7 +56,7 @@ export async function prepare(
   known: GenesisRecord | null,
 ): Promise<Prepared> {
   const { job } = parseJob(preparation.jobText);
-  const model = await openModelFolder(modelDir);
+  const model = await openModelFolder(modelDir, job.model);
   const plan = planEngine(job, model.model);
   const genesis = known ?? (await makeGenesis(model, plan, preparation, now()));
   const sizes = plan.tensors.map(({ shape }) => shape.reduce((a, b) => a * b, 1));

@@ -4,12 +4,20 @@
  */
 export interface JobSpec {
   readonly seed: number;
-  readonly model: { readonly uri: string; readonly sha256: string };
+  readonly model: ModelSpec;
   readonly task: TaskSpec;
   readonly method: MethodSpec;
   readonly stop: StopSpec;
   readonly evaluation: { readonly everyRounds: number; readonly examples: number };
   readonly checkpoint: { readonly everyRounds: number };
+}
+
+export interface ModelSpec {
+  readonly uri: string;
+  readonly sha256: string;
+  /** Of an ONNX file: the output to learn from, and patterns of the weights that may be trained. */
+  readonly output?: string;
+  readonly weights?: readonly string[];
 }
 
 export type TaskSpec = ClassificationTask | CausalTask | MaskedTask;

@@ -10,7 +10,7 @@ import { loadPacked } from './gguf/packed-file.ts';
 import { openGguf } from './gguf/source.ts';
 import { LLAMA_TYPES, readLlamaConfig } from './llama-config.ts';
 import { llamaModel } from './llama-model.ts';
-import { openOnnx } from './onnx-file/model.ts';
+import { type OnnxChoice, openOnnx } from './onnx-file/model.ts';
 import { isPacked } from './packed.ts';
 import { openSafetensors } from './safetensors-source.ts';
 import { loadWeights, mapWeights, type StoredTensor } from './source.ts';
@@ -118,8 +118,8 @@ async function openFile(path: string): Promise<ModelFolder> {
 }
 
 /** The tokenizer lies beside the file, or above it, as in repositories that keep their ONNX files in a folder. */
-async function openOnnxFile(path: string, output: string | undefined): Promise<ModelFolder> {
-  const { model, digest } = await openOnnx(path, output);
+async function openOnnxFile(path: string, choice: OnnxChoice): Promise<ModelFolder> {
+  const { model, digest } = await openOnnx(path, choice);
   const beside = dirname(path);
   const dir = existsSync(join(beside, 'tokenizer.json')) ? beside : dirname(beside);
   const tokenizerJson = await read(dir, 'tokenizer.json');
@@ -149,13 +149,13 @@ async function tokenizerConfig(dir: string): Promise<Record<string, unknown>> {
  * Opens a Hugging Face model folder: config.json, model.safetensors, tokenizer.json (and tokenizer_config.json where
  * there is one); or a file that ends in `.gguf`; or one in `.onnx` with a tokenizer.json beside or above it. The weights
  * are read once.
- * @param output which output of an ONNX file to learn from, if it has to be said
+ * @param choice what the job says of an ONNX file
  * @throws {OnebyteError} MODEL_FILE_MISSING, MODEL_FILE_INVALID, MODEL_FAMILY_UNKNOWN, MODEL_CONFIG_INVALID,
  *   MODEL_TENSOR_MISSING, MODEL_TYPE_UNSUPPORTED
  */
-export async function openModelFolder(dir: string, output?: string): Promise<ModelFolder> {
+export async function openModelFolder(dir: string, choice: OnnxChoice = {}): Promise<ModelFolder> {
   if (/[.]gguf$/i.test(dir)) return openFile(dir);
-  if (/[.]onnx$/i.test(dir)) return openOnnxFile(dir, output);
+  if (/[.]onnx$/i.test(dir)) return openOnnxFile(dir, choice);
   const config = parse('config.json', await read(dir, 'config.json'));
   const open = familyOf(config);
   const tokenizerJson = await read(dir, 'tokenizer.json');

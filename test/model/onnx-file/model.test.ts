@@ -171,17 +171,56 @@ test('a weight that an earlier stage has moved is frozen at its new value', { sk
   assert.ok(distance(result.loss!, moved) < 2e-6);
 });
 
+test('a job chooses by name which weights are lifted, biases among them, and the loss follows them', {
+  skip,
+}, async () => {
+  const path = join(root, 'chosen.onnx');
+  const [moved, plain] = (await python(MAKE, path, 'labels', '17', 'inside')) as number[][];
+  const names = async (...weights: string[]) => [...(await openOnnx(path, { weights })).model.weights.keys()];
+  assert.deepEqual(await names('mix'), ['mix']);
+  assert.deepEqual(await names('*'), ['table', 'segments', 'mix', 'bias', 'last']);
+  assert.deepEqual(await names('la*', 'b*s'), ['bias', 'last']);
+  await assert.rejects(openOnnx(path, { weights: ['mix', 'layer.*'] }), {
+    code: 'MODEL_CONFIG_INVALID',
+    field: 'model.weights',
+    message:
+      'chosen.onnx: "layer.*" is the name of no float32 weight (of 5: table, segments, mix, bias, last)',
+  });
+  const { model } = await openOnnx(path, { weights: ['mix', 'bias'] });
+  const inputs = new Set(model.weights.keys());
+  const graph = model.graph({ from: 'ids', to: 'loss', pooling: 'mean', labels: 3, inputs });
+  const feeds = (move: number): Record<string, Feed> =>
+    Object.fromEntries(
+      [...model.weights].map(([name, { data, dims }]) => [
+        name,
+        { data: name === 'mix' ? data.map((value) => value + move) : data, dims },
+      ]),
+    );
+  const session = await Session.open(graph, { threads: 1 });
+  for (const [move, expected] of [
+    [0.05, moved!],
+    [0, plain!],
+  ] as const) {
+    const result = await session.run({ ...TEXTS, ...ENDS.labels!.feeds, ...feeds(move) } as Record<
+      string,
+      Feed
+    >);
+    assert.ok(distance(result.loss!, expected) < 2e-6);
+  }
+  await session.close();
+});
+
 test('an output that cannot be told, and an input that nothing is known for, are named', {
   skip,
 }, async () => {
   const path = join(root, 'ports.onnx');
   await python(MAKE, path, 'hidden', '17', 'inside');
-  await assert.rejects(openOnnx(path, 'none'), {
+  await assert.rejects(openOnnx(path, { output: 'none' }), {
     code: 'MODEL_CONFIG_INVALID',
     field: 'model.output',
     message: /not clear/,
   });
-  assert.equal((await openOnnx(path, 'features')).model.hidden, 24);
+  assert.equal((await openOnnx(path, { output: 'features' })).model.hidden, 24);
   const other = join(root, 'other.onnx');
   await python(
     `import sys, json, onnx

@@ -2,10 +2,12 @@ import { createHash } from 'node:crypto';
 import { basename, dirname, relative } from 'node:path';
 import { TensorProto_DataType } from 'onnx-buf';
 import { sha256File } from '../../data/download.ts';
+import { OnebyteError } from '../../errors.ts';
 import type { Model } from '../family.ts';
 import { storedView } from '../stored.ts';
 import { sizeOf, type TensorView } from '../tensor.ts';
 import { buildOnnxGraph } from './graph.ts';
+import { matchesPattern } from './pattern.ts';
 import { inputsOf, outputOf } from './ports.ts';
 import { type Initializer, type OnnxFile, readOnnx } from './read.ts';
 
@@ -43,29 +45,53 @@ function positionsOf({ initializers }: OnnxFile): number {
   return MAX_TOKENS;
 }
 
+/** What a job says of an ONNX file, in `model`. */
+export interface OnnxChoice {
+  /** The output to learn from; by default it is looked for (`outputOf`). */
+  readonly output?: string;
+  /** Patterns (`matchesPattern`) of the weights that may be trained; by default every float32 matrix. */
+  readonly weights?: readonly string[];
+}
+
+/** Weights that may be trained. @throws {OnebyteError} MODEL_CONFIG_INVALID for a pattern that finds none */
+function liftedOf({ path, initializers }: OnnxFile, patterns: readonly string[] | undefined): string[] {
+  const floats = [...initializers].filter(([, { tensor }]) => tensor.dataType === TensorProto_DataType.FLOAT);
+  if (patterns === undefined)
+    return floats.flatMap(([name, { dims }]) =>
+      dims.length === 2 && dims.every((dim) => dim > 1) ? [name] : [],
+    );
+  // Single numbers are constants of the graph.
+  const names = floats.flatMap(([name, initializer]) => (sizeOf(initializer) > 1 ? [name] : []));
+  for (const pattern of patterns) {
+    if (names.some((name) => matchesPattern(pattern, name))) continue;
+    const some = names.slice(0, 5).join(', ') || 'none';
+    throw new OnebyteError(
+      'MODEL_CONFIG_INVALID',
+      `${basename(path)}: ${JSON.stringify(pattern)} is the name of no float32 weight (of ${names.length}: ${some}${names.length > 5 ? ', ...' : ''})`,
+      { field: 'model.weights', remedy: 'write names as the file has them; * stands for any characters' },
+    );
+  }
+  return names.filter((name) => patterns.some((pattern) => matchesPattern(pattern, name)));
+}
+
 /**
- * Opens an ONNX file of another tool. What may be trained is every float32 matrix among its initializers, under its
- * own name; they stay in the file until they are. Scopes: `full`, and `head` on a hidden state.
- * @param output name of the output to learn from; by default it is looked for (`outputOf`)
+ * Opens an ONNX file of another tool. What may be trained is among its initializers, under its own name; they stay in
+ * the file until they are. Scopes: `full`, and `head` on a hidden state.
  * @returns the model, and the lower-case hex SHA-256 of the file: with files beside it, of what `sha256sum` prints for
  *   all of them, sorted by name
  * @throws {OnebyteError} MODEL_FILE_MISSING, MODEL_FILE_INVALID, MODEL_TYPE_UNSUPPORTED, MODEL_CONFIG_INVALID
  */
 export async function openOnnx(
   path: string,
-  output?: string,
+  choice: OnnxChoice = {},
 ): Promise<{ readonly model: Model; readonly digest: string }> {
   const file = readOnnx(path);
   const inputs = inputsOf(file);
-  const found = outputOf(file, output);
-  const weights = new Map<string, TensorView>();
-  let size = 0;
-  for (const [name, initializer] of file.initializers) {
-    const { dims, tensor } = initializer;
-    size += sizeOf(initializer);
-    const isMatrix = dims.length === 2 && dims.every((dim) => dim > 1);
-    if (isMatrix && tensor.dataType === TensorProto_DataType.FLOAT) weights.set(name, viewOf(initializer));
-  }
+  const found = outputOf(file, choice.output);
+  const weights = new Map(
+    liftedOf(file, choice.weights).map((name) => [name, viewOf(file.initializers.get(name)!)]),
+  );
+  const size = [...file.initializers.values()].reduce((sum, initializer) => sum + sizeOf(initializer), 0);
   const parts = { file, inputs, output: found, lifted: new Set(weights.keys()), lean: size > LARGE };
   const model: Model = {
     family: 'onnx',
