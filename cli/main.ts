@@ -4,6 +4,8 @@ import { readFileSync, realpathSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { OnebyteError } from '../worker/errors.ts';
+import { SPLITS, type Split } from '../worker/journal/ledger.ts';
+import { type EvaluateOptions, evaluateRun } from './evaluate.ts';
 import { exportRun, FORMATS, type Format } from './export.ts';
 import { exportRunCommand } from './export-run.ts';
 import { describeJournal, journalJson } from './journal.ts';
@@ -32,6 +34,11 @@ function positive(text: string): number {
 function format(text: string): Format {
   if ((FORMATS as readonly string[]).includes(text)) return text as Format;
   throw new InvalidArgumentError(`allowed: ${FORMATS.join(', ')}.`);
+}
+
+function splitName(text: string): Split {
+  if ((SPLITS as readonly string[]).includes(text)) return text as Split;
+  throw new InvalidArgumentError(`allowed: ${SPLITS.join(', ')}.`);
 }
 
 const collect = (value: string, all: readonly string[]) => [...all, value];
@@ -83,6 +90,20 @@ export function program(): Command {
         process.exitCode = await replayCommand(journal, options, out);
       },
     );
+
+  onebyte
+    .command('evaluate')
+    .description('measure the model of a run: loss, accuracy, F1, perplexity, exact match')
+    .argument('<run>', 'directory of a run, or its journal')
+    .argument('<job>', 'job file whose data it is measured on')
+    .option('--split <name>', SPLITS.join(', '), splitName, 'test')
+    .option('--to <round>', 'the model after so many rounds; 0: the base', wholeNumber)
+    .option('--set <path=value>', 'change a field of the job', collect, [])
+    .option('--model <dir>', 'folder of the base model (default: where the run had it, or the job says)')
+    .option('--json', 'print one JSON object')
+    .action(async (run: string, job: string, options: EvaluateOptions) => {
+      for (const line of await evaluateRun(run, job, options)) out(line);
+    });
 
   onebyte
     .command('journal')

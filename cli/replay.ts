@@ -6,6 +6,7 @@ import { decodeBasis } from '../worker/engine/basis-file.ts';
 import type { OpenedReplica } from '../worker/engine/open.ts';
 import { checkBase, openReplica } from '../worker/engine/open.ts';
 import { OnebyteError } from '../worker/errors.ts';
+import type { StateOptions } from '../worker/grid/state.ts';
 import type { JournalEntry, JournalOutcome } from '../worker/journal/file.ts';
 import type { JobSpec } from '../worker/journal/job.ts';
 import { parseJob } from '../worker/journal/job-text.ts';
@@ -20,6 +21,8 @@ export interface ReplayOptions {
   /** Rounds to apply; by default all. */
   readonly to?: number;
   readonly log?: (line: string) => void;
+  /** How to make the state; by default for a replay alone. */
+  readonly state?: (plan: OpenedReplica['plan']) => StateOptions;
 }
 
 /** A digest in the journal that the rebuilt state does not have. */
@@ -32,6 +35,7 @@ export interface Mismatch {
 export interface Replayed {
   readonly replica: OpenedReplica['replica'];
   readonly plan: OpenedReplica['plan'];
+  readonly state: OpenedReplica['state'];
   readonly folder: ModelFolder;
   readonly basis: Basis | null;
   readonly genesis: GenesisRecord;
@@ -61,7 +65,7 @@ export async function replay(path: string, options: ReplayOptions): Promise<Repl
   const artifacts = [join(dirname(path), 'artifacts'), join(cacheFolder(), 'artifacts')];
   const reference = genesis.artifacts.find(({ name }) => name === 'basis');
   const basis = reference ? decodeBasis(await readArtifact(reference, artifacts)) : null;
-  const opened = openReplica(folder.model, job, basis);
+  const opened = openReplica(folder.model, job, basis, options.state);
   const started = performance.now();
   const { records, compared, mismatch } = applyAll(
     opened.replica,
@@ -71,10 +75,8 @@ export async function replay(path: string, options: ReplayOptions): Promise<Repl
   );
   const digest = opened.replica.digest();
   const seconds = (performance.now() - started) / 1000;
-  const { replica, plan } = opened;
   return {
-    replica,
-    plan,
+    ...opened,
     folder,
     basis,
     genesis,

@@ -202,3 +202,28 @@ test('a session that throws in the middle of a round leaves the state as it was'
     await opened.evaluator.close();
   }
 });
+
+test('row by row the best label is the one that counts as right or wrong, in any chunks, and the sums are theirs', async () => {
+  for (const spec of [scope('head'), scope('lora', { layers: '1-2' }), scope('full')]) {
+    const opened = await open(jobOf([stage(spec)]), { chunking: { rows: 4, examples: 8 } });
+    await opened.evaluator.enter(0, 0);
+    const rows = rowsOf(21);
+    const { labels } = randomExamples(30, 1);
+    const found = await opened.evaluator.outcomes('train', rows);
+    assert.deepEqual([...found.rows].sort(), [...rows].sort());
+    assert.ok(new Set(found.best).size > 1, 'the rows differ in it');
+    for (const [i, row] of found.rows.entries()) {
+      assert.equal(found.correct[i], Number(found.best![i] === labels[row]));
+      const alone = await opened.evaluator.evaluate('train', Int32Array.of(row));
+      near(found.loss[i]!, alone.lossSum, 1e-5);
+      assert.equal(found.correct[i], alone.correct);
+    }
+    const sums = await opened.evaluator.evaluate('train', rows);
+    near(
+      sums.lossSum,
+      found.loss.reduce((a, b) => a + b, 0),
+      1e-9,
+    );
+    await opened.evaluator.close();
+  }
+});

@@ -1,4 +1,3 @@
-import { loadRows, nameOf } from '../data/rows.ts';
 import { OnebyteError } from '../errors.ts';
 import type { SourceSpec } from '../journal/job.ts';
 import { parseJob } from '../journal/job-text.ts';
@@ -11,12 +10,13 @@ import type { SnapshotFile } from '../round/checkpoint.ts';
 import type { EvaluateRequest, Probed, ProbeRequest, TensorDigest } from '../round/engine-port.ts';
 import type { Sums } from '../round/messages.ts';
 import { shardRows } from '../round/shard.ts';
-import { type Examples, NO_EXAMPLES, prepareExamples } from '../task/examples.ts';
+import { type Examples, NO_EXAMPLES } from '../task/examples.ts';
 import { Sampler } from '../task/sampler.ts';
 import { readArtifact } from './artifact.ts';
 import { decodeBasis } from './basis-file.ts';
 import { type Aborted, check, type Evaluator } from './evaluator.ts';
 import { createEvaluator, scratchBytes } from './evaluators/create.ts';
+import { loadExamples } from './load-examples.ts';
 import { checkGenesis, openReplica } from './open.ts';
 import { SnapshotFolder } from './snapshots.ts';
 
@@ -85,17 +85,8 @@ export class Engine {
       validation: NO_EXAMPLES,
       test: NO_EXAMPLES,
     };
-    for (const split of SPLITS) {
-      const sources = await Promise.all(
-        config.data[split].map(async (source) => ({
-          name: nameOf(source),
-          rows: await loadRows(source, { folder: config.folder }),
-          text: source.text,
-          label: source.label,
-        })),
-      );
-      examples[split] = prepareExamples(job.task, folder.tokenizer, folder.model.maxTokens, sources);
-    }
+    for (const split of SPLITS)
+      examples[split] = await loadExamples(job.task, folder, config.data[split], { folder: config.folder });
     const evaluator = await createEvaluator({
       job,
       folder,

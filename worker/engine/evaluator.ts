@@ -1,4 +1,5 @@
 import type { Evaluation } from '../journal/record.ts';
+import type { Outcomes } from '../task/metrics.ts';
 
 /** What a worker measures in one round. All arrays are in probe order. */
 export interface ProbeResult {
@@ -51,6 +52,8 @@ export interface Evaluator {
   warm(rows: Int32Array): Promise<void>;
   /** Sums over the given rows of one split at the current state. @throws Abandoned */
   evaluate(split: Evaluation['split'], rows: Int32Array, aborted?: Aborted): Promise<Sums>;
+  /** What the current state makes of each of the given rows of one split. @throws Abandoned */
+  outcomes(split: Evaluation['split'], rows: Int32Array, aborted?: Aborted): Promise<Outcomes>;
   /** Rows held of each split. */
   readonly rows: Readonly<Record<Evaluation['split'], number>>;
   close(): Promise<void>;

@@ -46,8 +46,9 @@ export type GraphFrom = 'ids' | number | 'pooled';
  *   state).
  * - `pooled`: output `pooled` [examples, hidden], mean over the unmasked tokens, or the first token.
  * - `logits`: output `logits` [probes, examples, labels]; [examples, labels] where nothing has a probes axis.
- * - `loss`: input `labels` int32 [examples]; outputs `loss` (cross-entropy, nats) and `correct` (1 or 0), both
- *   float32 [probes, examples]. Of tokens: other inputs, and sums over an example's tokens.
+ * - `loss`: input `labels` int32 [examples]; outputs `loss` (cross-entropy, nats), `correct` (1 or 0) and `best` (the
+ *   label of the largest score), float32 [probes, examples]. Of tokens: other inputs, sums over an example's tokens,
+ *   and no `best`.
  *
  * Where adapters stand before the end, the first two get a leading `probes` axis too.
  */

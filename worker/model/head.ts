@@ -38,8 +38,8 @@ export function logits(block: BlockWriter, pooled: Hidden): Hidden {
 }
 
 /**
- * Cross-entropy by log-sum-exp in fp32, and whether the largest logit is the label's.
- * Outputs `loss` and `correct` [probes, examples].
+ * Cross-entropy by log-sum-exp in fp32, which logit is the largest, and whether that is the label's.
+ * Outputs `loss`, `correct` and `best` [probes, examples].
  */
 export function loss(block: BlockWriter, scores: Hidden, options: GraphOptions): void {
   const { onnx } = block;
@@ -63,4 +63,6 @@ export function loss(block: BlockWriter, scores: Hidden, options: GraphOptions):
   const hit = onnx.node('Equal', [best, wide]);
   onnx.node('Cast', [hit], { attributes: { to: FLOAT }, outputs: ['correct'] });
   onnx.output('correct', 'float32', ['probes', 'examples']);
+  onnx.node('Cast', [best], { attributes: { to: FLOAT }, outputs: ['best'] });
+  onnx.output('best', 'float32', ['probes', 'examples']);
 }

@@ -5,10 +5,12 @@ import { forwardsOf } from '../../journal/plan.ts';
 import type { ModelFolder } from '../../model/folder.ts';
 import { unitsOf } from '../../task/batch.ts';
 import type { Examples } from '../../task/examples.ts';
+import type { Outcomes } from '../../task/metrics.ts';
 import type { Basis } from '../basis.ts';
 import type { Aborted, Evaluator, ProbeResult, Sums } from '../evaluator.ts';
 import type { EnginePlan } from '../plan.ts';
 import { oneSided, twoSided } from './estimate.ts';
+import { sumsOf } from './outcomes.ts';
 import type { Chunking, Point, Runner } from './runner.ts';
 import { SPLITS, type Split } from './source.ts';
 import { openStage, type StageSource } from './stage.ts';
@@ -113,8 +115,12 @@ class StageEvaluator implements Evaluator {
     });
   }
 
-  evaluate(split: Split, rows: Int32Array, aborted?: Aborted): Promise<Sums> {
-    return this.#alone(() => this.#entered().evaluate(split, rows, aborted));
+  async evaluate(split: Split, rows: Int32Array, aborted?: Aborted): Promise<Sums> {
+    return sumsOf(split, this.#options.examples[split], await this.outcomes(split, rows, aborted));
+  }
+
+  outcomes(split: Split, rows: Int32Array, aborted?: Aborted): Promise<Outcomes> {
+    return this.#alone(() => this.#entered().outcomes(split, rows, aborted));
   }
 
   close(): Promise<void> {

@@ -1,24 +1,21 @@
 import type { PlacedTensor } from '../../grid/layout.ts';
 import type { State } from '../../grid/state.ts';
-import { chunksByLength, unitsOf } from '../../task/batch.ts';
-import type { Examples } from '../../task/examples.ts';
-import { type Aborted, check, type Sums } from '../evaluator.ts';
+import { chunksByLength } from '../../task/batch.ts';
+import type { Outcomes } from '../../task/metrics.ts';
+import { type Aborted, check } from '../evaluator.ts';
 import { radiusQuanta } from './estimate.ts';
-import { type Chunking, evaluationLimit, type Point, type Runner, trainingLimit } from './runner.ts';
-import type { Feed, Session } from './session.ts';
-import type { RowSource, Split } from './source.ts';
+import { type EvaluationOptions, outcomesOf } from './outcomes.ts';
+import { type Point, type Runner, trainingLimit } from './runner.ts';
+import type { Feed } from './session.ts';
+import type { Split } from './source.ts';
 import { Stopwatch } from './stopwatch.ts';
 
-export interface GroupedOptions {
+/** In its session what is trained is an input with a leading probes axis. */
+export interface GroupedOptions extends EvaluationOptions {
   readonly state: State;
-  /** Ends in `loss`; what is trained is an input with a leading probes axis. */
-  readonly session: Session;
-  readonly source: RowSource;
-  readonly examples: Readonly<Record<Split, Examples>>;
   /** Layout indices of the trained tensors, and the graph's names for them. */
   readonly trained: readonly { readonly index: number; readonly input: string }[];
   readonly radius: number;
-  readonly chunking: Chunking;
 }
 
 /** Most points of one call: bounds the scratch memory. */
@@ -74,20 +71,8 @@ export class GroupedRunner implements Runner {
     return sums;
   }
 
-  async evaluate(split: Split, rows: Int32Array, aborted?: Aborted): Promise<Sums> {
-    const { session, source, examples, chunking } = this.#options;
-    const sums = new Float64Array(2);
-    for (const chunk of chunksByLength(examples[split], rows, evaluationLimit(chunking))) {
-      check(aborted);
-      const feeds = await source.feeds(
-        split,
-        chunk.map((position) => rows[position]!),
-      );
-      const { loss, correct } = await session.run({ ...feeds, ...this.#centre() });
-      addRows(sums.subarray(0, 1), loss!, chunk.length);
-      addRows(sums.subarray(1, 2), correct!, chunk.length);
-    }
-    return { split, count: unitsOf(examples[split], rows), lossSum: sums[0]!, correct: sums[1]! };
+  outcomes(split: Split, rows: Int32Array, aborted?: Aborted): Promise<Outcomes> {
+    return outcomesOf(this.#options, this.#centre(), split, rows, aborted);
   }
 
   #groups(rows: number, length: number): number {

@@ -1,27 +1,24 @@
 import type { State } from '../../grid/state.ts';
-import { chunksByLength, unitsOf } from '../../task/batch.ts';
-import type { Examples } from '../../task/examples.ts';
-import { type Aborted, check, type Sums } from '../evaluator.ts';
+import { chunksByLength } from '../../task/batch.ts';
+import type { Outcomes } from '../../task/metrics.ts';
+import { type Aborted, check } from '../evaluator.ts';
 import { radiusQuanta } from './estimate.ts';
 import { addRows } from './grouped.ts';
-import { type Chunking, evaluationLimit, type Point, type Runner } from './runner.ts';
-import type { Feed, Session } from './session.ts';
-import type { RowSource, Split } from './source.ts';
+import { type EvaluationOptions, outcomesOf } from './outcomes.ts';
+import { evaluationLimit, type Point, type Runner } from './runner.ts';
+import type { Feed } from './session.ts';
+import type { Split } from './source.ts';
 import { Stopwatch } from './stopwatch.ts';
 
-export interface InPlaceOptions {
+/** In its session the trained weights are inputs of their own shape, those of the head with a probes axis of 1. */
+export interface InPlaceOptions extends EvaluationOptions {
   readonly state: State;
-  /** Ends in `loss`; the trained weights are inputs of their own shape, those of the head with a probes axis of 1. */
-  readonly session: Session;
-  readonly source: RowSource;
-  readonly examples: Readonly<Record<Split, Examples>>;
   readonly trained: readonly {
     readonly index: number;
     readonly input: string;
     readonly dims: readonly number[];
   }[];
   readonly radius: number;
-  readonly chunking: Chunking;
 }
 
 /** Points are evaluated one after the other: the state is moved there in place, and moved back exactly. */
@@ -72,20 +69,8 @@ export class InPlaceRunner implements Runner {
     return sums;
   }
 
-  async evaluate(split: Split, rows: Int32Array, aborted?: Aborted): Promise<Sums> {
-    const { session, source, examples, chunking } = this.#options;
-    const sums = new Float64Array(2);
-    for (const chunk of chunksByLength(examples[split], rows, evaluationLimit(chunking))) {
-      check(aborted);
-      const feeds = await source.feeds(
-        split,
-        chunk.map((position) => rows[position]!),
-      );
-      const { loss, correct } = await session.run({ ...feeds, ...this.#weights });
-      addRows(sums.subarray(0, 1), loss!, chunk.length);
-      addRows(sums.subarray(1, 2), correct!, chunk.length);
-    }
-    return { split, count: unitsOf(examples[split], rows), lossSum: sums[0]!, correct: sums[1]! };
+  outcomes(split: Split, rows: Int32Array, aborted?: Aborted): Promise<Outcomes> {
+    return outcomesOf(this.#options, this.#weights, split, rows, aborted);
   }
 
   async close(): Promise<void> {

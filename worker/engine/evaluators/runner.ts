@@ -1,5 +1,6 @@
 import type { ChunkLimit } from '../../task/batch.ts';
-import type { Aborted, Sums } from '../evaluator.ts';
+import type { Outcomes } from '../../task/metrics.ts';
+import type { Aborted } from '../evaluator.ts';
 import type { Split } from './source.ts';
 
 /** A point around the state: theta + sign * radius * z(seed). Sign 0 is the state itself. */
@@ -16,8 +17,8 @@ export interface Runner {
    * @throws OnebyteError ENGINE_FAILED; Abandoned
    */
   losses(points: readonly Point[], rows: Int32Array, aborted?: Aborted): Promise<Float64Array>;
-  /** At the state itself. */
-  evaluate(split: Split, rows: Int32Array, aborted?: Aborted): Promise<Sums>;
+  /** At the state itself, row by row. */
+  outcomes(split: Split, rows: Int32Array, aborted?: Aborted): Promise<Outcomes>;
   /** Milliseconds that moving to points and back has taken so far. */
   readonly directionMs: number;
   /** Closes its session, not its source of rows. */
