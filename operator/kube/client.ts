@@ -20,6 +20,8 @@ export interface Page<T> {
   readonly resourceVersion: string;
   /** Where the next page starts; undefined on the last. */
   readonly continueToken: string | undefined;
+  /** How many there are after this page, as far as the server says (it does not where a selector is given). */
+  readonly remaining: number;
 }
 
 export interface WatchOptions extends Omit<ListOptions, 'limit' | 'continueToken' | 'attempts'> {
@@ -49,7 +51,11 @@ export interface DeleteOptions extends CallOptions {
 
 interface WireList<T> {
   readonly items: T[] | null;
-  readonly metadata: { readonly resourceVersion: string; readonly continue?: string };
+  readonly metadata: {
+    readonly resourceVersion: string;
+    readonly continue?: string;
+    readonly remainingItemCount?: number;
+  };
 }
 
 /**
@@ -97,6 +103,7 @@ export class Client {
       items: list.items ?? [],
       resourceVersion: list.metadata.resourceVersion,
       continueToken: list.metadata.continue || undefined,
+      remaining: list.metadata.remainingItemCount ?? 0,
     };
   }
 
