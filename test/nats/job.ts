@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { jetstreamManager } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { LogUnavailable } from '../../worker/log/log.ts';
@@ -57,9 +58,18 @@ export class TestJob {
 
   /** Which of the servers leads the stream. */
   async leader(): Promise<number> {
-    const jsm = await jetstreamManager(await this.connect());
-    const { cluster } = await jsm.streams.info(this.names.stream);
-    return Number(cluster?.leader?.slice(1) ?? 0);
+    const jsm = await jetstreamManager(await this.connect(), { checkAPI: false });
+    // The log can go on while the cluster still chooses who answers such questions.
+    for (let tries = 0; ; tries++) {
+      try {
+        const { cluster } = await jsm.streams.info(this.names.stream);
+        if (cluster?.leader !== undefined) return Number(cluster.leader.slice(1));
+      } catch (error) {
+        if (tries === 10) throw error;
+      }
+      if (tries === 10) throw new Error(`${this.names.stream} has no leader`);
+      await sleep(500);
+    }
   }
 
   async connect(config: Partial<NatsConfig> = {}): Promise<NatsConnection> {
