@@ -18,19 +18,21 @@ export interface SessionOptions {
 /** A graph that is ready to run. */
 export class Session {
   readonly inputs: ReadonlySet<string>;
+  /** First output of the graph, by whatever name. */
+  readonly output: string;
+  /** Memory that the runtime may read frozen weights from for as long as it lives; the protobuf it has read. */
+  readonly external: BuiltGraph['external'];
   readonly #session: InferenceSession;
-  /** The runtime may read frozen weights where they lie for as long as it lives. */
-  readonly #graph: BuiltGraph;
 
-  private constructor(session: InferenceSession, graph: BuiltGraph) {
+  private constructor(session: InferenceSession, { inputs, outputs, external }: BuiltGraph) {
     this.#session = session;
-    this.#graph = graph;
-    this.inputs = new Set(graph.inputs.map(({ name }) => name));
+    this.external = external;
+    this.output = outputs[0]!.name;
+    this.inputs = new Set(inputs.map(({ name }) => name));
   }
 
   /** @throws OnebyteError ENGINE_FAILED when the runtime refuses the graph, or there is no memory for it */
   static async open(graph: BuiltGraph, { threads }: SessionOptions): Promise<Session> {
-    const { left, unfolded } = leftInFiles(graph);
     // The process's own, as the runtime's own settings are: the engine's threads inherit it.
     const device = deviceOf(process.env[DEVICE_VARIABLE]);
     try {
@@ -40,8 +42,7 @@ export class Session {
           executionProviders: device === 'cpu' ? ['cpu'] : [device, 'cpu'],
           intraOpNumThreads: threads,
           interOpNumThreads: 1,
-          // Idle threads that spin take the cores from the state's kernels and from other workers on this machine.
-          extra: { session: { intra_op: { allow_spinning: '0' }, ...left }, ...unfolded },
+          ...leftInFiles(graph),
           // Its errors are thrown, and say the same.
           logSeverityLevel: 4,
         }),
@@ -51,11 +52,6 @@ export class Session {
       const on = device === 'cpu' ? '' : ` on ${device} (${DEVICE_VARIABLE})`;
       throw failure(`ONNX Runtime cannot load the model${on}`, cause);
     }
-  }
-
-  /** First output of the graph, by whatever name. */
-  get output(): string {
-    return this.#graph.outputs[0]!.name;
   }
 
   /**
@@ -84,12 +80,21 @@ export class Session {
 }
 
 /** How weights that stay in files are used from there. */
-function leftInFiles({ folder, leave }: BuiltGraph): { left: Record<string, string>; unfolded: object } {
-  if (folder === undefined) return { left: {}, unfolded: {} };
-  const mapped = { model_external_initializers_file_folder_path: folder };
+function leftInFiles({ folder, leave }: BuiltGraph): Partial<InferenceSession.SessionOptions> {
+  // Idle threads that spin take the cores from the state's kernels and from other workers on this machine.
+  const session = { intra_op: { allow_spinning: '0' } };
+  if (folder === undefined) return { extra: { session } };
+  const mapped = { ...session, model_external_initializers_file_folder_path: folder };
+  if (leave === 'as is') return { extra: { session: mapped } };
   return {
-    left: leave === 'mapped' ? { ...mapped, disable_prepacking: '1' } : mapped,
-    unfolded: leave === 'as is' ? {} : { optimization: { disable_specified_optimizers: 'ConstantFolding' } },
+    extra: {
+      session: leave === 'mapped' ? { ...mapped, disable_prepacking: '1' } : mapped,
+      optimization: { disable_specified_optimizers: 'ConstantFolding' },
+    },
+    // The levels above this one have a folding of their own: of the casts that widen scales.
+    graphOptimizationLevel: 'extended',
+    // An arena takes powers of two, and keeps them; a call's tensors have one block of memory as it is (`enableMemPattern`).
+    enableCpuMemArena: false,
   };
 }
 
