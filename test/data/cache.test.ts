@@ -55,7 +55,7 @@ const inside = (ctx: CacheContext, folder: string): string[] => {
 };
 
 describe('from the hub', () => {
-  test('the three files come once, and then from the cache', async () => {
+  test('what a folder needs, and what it may have, is asked for once, and then comes from the cache', async () => {
     await using server = await hub();
     const ctx = context(server.url);
     const folder = await resolveModel({ uri, sha256 }, ctx);
@@ -65,7 +65,14 @@ describe('from the hub', () => {
     }
     assert.equal(await resolveModel({ uri, sha256 }, ctx), folder);
     assert.equal(await resolveModel({ uri: 'hf://another/name', sha256 }, ctx), folder);
-    assert.equal(server.requests.length, 3);
+    const asked = server.requests.map(({ path }) => path.replace('/org/tiny/resolve/main/', ''));
+    assert.deepEqual(asked, [
+      'config.json',
+      'tokenizer.json',
+      'tokenizer_config.json',
+      'chat_template.jinja',
+      'model.safetensors',
+    ]);
     assert.deepEqual(inside(ctx, 'models'), [sha256]);
     assert.deepEqual(inside(ctx, 'partial'), []);
   });
@@ -83,7 +90,7 @@ describe('from the hub', () => {
     };
     await resolveModel({ uri: 's3://models/tiny', sha256 }, { ...ctx, env });
     assert.ok(server.requests.every(({ query }) => query.includes('X-Amz-Signature=')));
-    assert.equal(server.requests.length, 3);
+    assert.equal(server.requests.length, 5);
   });
 
   test('a revision, a token and an https:// folder are honoured', async () => {

@@ -9,6 +9,9 @@ export interface Served {
   readonly first?: number[];
   /** Never answers. */
   readonly silent?: boolean;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Leads on to another address. */
+  readonly location?: string;
 }
 
 export interface FileServer {
@@ -32,6 +35,9 @@ export async function serve(files: Readonly<Record<string, Served>>): Promise<Fi
     if (file.silent) return;
     const status = file.first?.shift();
     if (status) return void response.writeHead(status).end();
+    for (const [name, value] of Object.entries(file.headers ?? {})) response.setHeader(name, value);
+    if (file.location !== undefined)
+      return void response.writeHead(302, { location: file.location }).end('elsewhere');
     const body = Buffer.from(file.body);
     const start = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0);
     if (start > 0 && start >= body.length) {
@@ -44,7 +50,7 @@ export async function serve(files: Readonly<Record<string, Served>>): Promise<Fi
     });
     if (file.breakAfter === undefined || part.length <= file.breakAfter) return void response.end(part);
     // Time for the client to read it: what it has not read when the connection breaks is lost to it.
-    response.write(part.subarray(0, file.breakAfter), () => setTimeout(() => response.destroy(), 20));
+    response.write(part.subarray(0, file.breakAfter), () => setTimeout(() => response.destroy(), 100));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {

@@ -20,6 +20,8 @@ export interface DownloadOptions {
   /** Milliseconds before the n-th of those tries. */
   readonly pause?: (n: number) => number;
   readonly signal?: AbortSignal;
+  /** Told the headers of each answer, those that lead on to another address first. */
+  readonly onAnswer?: (headers: Headers) => void;
 }
 
 const DEFAULTS = {
@@ -31,8 +33,20 @@ const DEFAULTS = {
   pause: (n: number): number => 250 * 2 ** n,
 };
 
+/** Most addresses that an answer may lead on to, one after the other. */
+const MOST_REDIRECTS = 10;
+/** Statuses of what is not there; stores that list nothing say that it may not be read. */
+const ABSENT: readonly number[] = [403, 404, 410];
+
 /** An answer that no further try will change. */
-class Refused extends Error {}
+class Refused extends Error {
+  readonly status: number;
+
+  constructor(text: string, status: number) {
+    super(text);
+    this.status = status;
+  }
+}
 /** An answer that says to come again. */
 class Busy extends Error {}
 
@@ -70,6 +84,12 @@ export async function download(url: string, target: string, options: DownloadOpt
   }
 }
 
+/** Whether a download failed because there is no such file. */
+export function isAbsent(error: unknown): boolean {
+  const cause = error instanceof OnebyteError ? error.cause : undefined;
+  return cause instanceof Refused && ABSENT.includes(cause.status);
+}
+
 type Settings = typeof DEFAULTS & DownloadOptions;
 
 async function attempt(
@@ -88,7 +108,7 @@ async function attempt(
   );
   try {
     const headers = { ...settings.headers, 'accept-encoding': 'identity', ...range(have) };
-    const response = await fetch(url, { headers, signal: abort.signal });
+    const response = await follow(url, { headers, signal: abort.signal }, settings.onAnswer);
     const resumed = response.status === 206 && rangeStart(response) === have;
     // The file may have been complete already: its length is then in the refusal.
     if (response.status === 416 && have > 0) {
@@ -102,7 +122,7 @@ async function attempt(
       const text = `answered ${response.status} ${response.statusText}`.trim();
       throw response.status >= 500 || [408, 425, 429].includes(response.status)
         ? new Busy(text)
-        : new Refused(text);
+        : new Refused(text, response.status);
     }
     answered();
     const start = resumed ? have : 0;
@@ -131,6 +151,32 @@ async function attempt(
     settings.signal?.removeEventListener('abort', stop);
     abort.abort();
   }
+}
+
+/** What `fetch` does, and each answer is heard. */
+async function follow(
+  url: string,
+  init: { readonly headers: Record<string, string>; readonly signal: AbortSignal },
+  onAnswer: DownloadOptions['onAnswer'],
+): Promise<Response> {
+  let { headers } = init;
+  let at = new URL(url);
+  for (let leads = 0; leads <= MOST_REDIRECTS; leads++) {
+    const response = await fetch(at, { ...init, headers, redirect: 'manual' });
+    onAnswer?.(response.headers);
+    const location = response.headers.get('location');
+    if (![301, 302, 303, 307, 308].includes(response.status) || location === null) return response;
+    await response.body?.cancel();
+    const next = new URL(location, at);
+    if (!/^https?:$/.test(next.protocol)) throw new Refused(`leads to ${next.protocol}`, response.status);
+    // A secret is for who asked for it.
+    if (next.origin !== at.origin) {
+      const { authorization: _, ...rest } = headers;
+      headers = rest;
+    }
+    at = next;
+  }
+  throw new Refused(`leads on more than ${MOST_REDIRECTS} times`, 310);
 }
 
 function range(have: number): Record<string, string> {
