@@ -20,7 +20,7 @@ test('the model of a run is measured from its journal as its workers measured it
   assert.ok(Math.abs(before.loss - Math.log(2)) < 1e-6, 'a head of zeros knows nothing');
   // It says the first label of everything: the second one is never found.
   assert.equal(before.f1, 0);
-  assert.ok(after.f1! > 0 && after.f1! <= 1);
+  assert.ok(after.f1! >= 0 && after.f1! <= 1);
 
   const text = await sandbox.onebyte('evaluate', 'run', job, '--split', 'validation');
   assert.match(text.stdout, /^tiny after 12 rounds, validation: 16 rows\n {2}loss {10}\d/);
@@ -29,6 +29,7 @@ test('the model of a run is measured from its journal as its workers measured it
   await writeFile(sandbox.path('some.jsonl'), '{"text": "good film", "label": "pos"}\n');
   const one = await evaluate('--set', 'data.test=[{name: some, uri: some.jsonl}]');
   assert.equal(one.rows, 1);
+  assert.equal(one.f1, one.accuracy, 'of one row that has the second label they are the same');
 
   const absent = await sandbox.job(
     { data: { train: [{ name: 'train', uri: 'train.jsonl' }] } },
