@@ -16,7 +16,7 @@ import { freshUid, TestJob } from '../test/nats/job.ts';
 import { NatsSystem } from '../test/nats/server.ts';
 import { resolveModel } from '../worker/data/cache.ts';
 import { openReplica } from '../worker/engine/open.ts';
-import { prepareApart } from '../worker/engine/prepare.ts';
+import { prepareApart } from '../worker/engine/prepare-apart.ts';
 import { SnapshotFolder } from '../worker/engine/snapshots.ts';
 import {
   canonicalJson,

@@ -1,5 +1,5 @@
 import { join, resolve } from 'node:path';
-import { localPath } from '../worker/data/rows.ts';
+import { localPath } from '../worker/data/local-path.ts';
 import { putObject, s3Settings } from '../worker/data/s3.ts';
 import { type Files, writeFiles } from '../worker/model/export.ts';
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { type Logger, pino } from 'pino';
 import { cacheFolder } from '../worker/data/cache.ts';
 import { readArtifact } from '../worker/engine/artifact.ts';
-import { modelOf } from '../worker/engine/prepare.ts';
+import { modelOf } from '../worker/engine/job-model.ts';
 import { OnebyteError } from '../worker/errors.ts';
 import { JournalWriter } from '../worker/journal/file.ts';
 import { follow } from '../worker/journal/follow.ts';
@@ -16,8 +16,9 @@ import { openNats } from '../worker/nats/connect.ts';
 import { inboxPrefix, jobNames, token } from '../worker/nats/names.ts';
 import { NatsStore } from '../worker/nats/store.ts';
 import { waitForStream } from '../worker/nats/stream.ts';
+import { checkJob } from '../worker/service/assignment.ts';
 import { fatalOf, writeTermination } from '../worker/service/fatal.ts';
-import { checkJob, readAssignment, readJob } from '../worker/service/job.ts';
+import { readAssignment, readJob } from '../worker/service/job.ts';
 import { fetchArtifacts } from '../worker/service/join.ts';
 import {
   DEFAULT_TERMINATION_LOG,

@@ -3,11 +3,9 @@ import { trainedOf } from '../worker/engine/trained.ts';
 import { OnebyteError } from '../worker/errors.ts';
 import { exportOnnx, exportPeft, exportSafetensors, type Files, writeFiles } from '../worker/model/export.ts';
 import { exportGguf } from '../worker/model/gguf/export.ts';
+import type { Format } from './formats.ts';
 import { journalAt } from './journal-file.ts';
 import { type Replayed, type ReplayOptions, replay } from './replay.ts';
-
-export const FORMATS = ['peft', 'safetensors', 'onnx', 'gguf', 'gguf-f32'] as const;
-export type Format = (typeof FORMATS)[number];
 
 /** `onebyte export`: rebuilds the model from the run's journal and writes it. @returns lines for people */
 export async function exportRun(

@@ -5,16 +5,9 @@ import { pathToFileURL } from 'node:url';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { OnebyteError } from '../worker/errors.ts';
 import { SPLITS, type Split } from '../worker/journal/ledger.ts';
-import { type EvaluateOptions, evaluateRun } from './evaluate.ts';
-import { exportRun, FORMATS, type Format } from './export.ts';
-import { exportRunCommand } from './export-run.ts';
-import { describeJournal, journalJson } from './journal.ts';
+import type { EvaluateOptions } from './evaluate.ts';
+import { FORMATS, type Format } from './formats.ts';
 import { EXIT, errorLines, exitCodeOf } from './print.ts';
-import { replayCommand } from './replay-command.ts';
-import { runJob } from './run/run.ts';
-import { statusCommand } from './status-command.ts';
-import { validateFile } from './validate.ts';
-import { workerCommand } from './worker-command.ts';
 
 const out = (line: string) => process.stdout.write(`${line}\n`);
 
@@ -43,6 +36,7 @@ function splitName(text: string): Split {
 
 const collect = (value: string, all: readonly string[]) => [...all, value];
 
+/** Each command loads what it needs when it is asked for: a worker keeps nothing in memory that only others use. */
 export function program(): Command {
   const onebyte = new Command('onebyte')
     .description('Fine-tune language models across workers that exchange one byte per probe.')
@@ -68,6 +62,7 @@ export function program(): Command {
         file: string,
         options: { nats?: string; workers?: number; out?: string; set: string[]; json?: boolean },
       ) => {
+        const { runJob } = await import('./run/run.ts');
         const finished = await runJob({
           ...options,
           file,
@@ -87,6 +82,7 @@ export function program(): Command {
     .option('--json', 'print one JSON object')
     .action(
       async (journal: string, options: { model?: string; to?: number; out?: string; json?: boolean }) => {
+        const { replayCommand } = await import('./replay-command.ts');
         process.exitCode = await replayCommand(journal, options, out);
       },
     );
@@ -102,6 +98,7 @@ export function program(): Command {
     .option('--model <dir>', 'folder of the base model (default: where the run had it, or the job says)')
     .option('--json', 'print one JSON object')
     .action(async (run: string, job: string, options: EvaluateOptions) => {
+      const { evaluateRun } = await import('./evaluate.ts');
       for (const line of await evaluateRun(run, job, options)) out(line);
     });
 
@@ -110,7 +107,8 @@ export function program(): Command {
     .description('say what is in a journal')
     .argument('<journal>', 'journal, or directory of a run')
     .option('--json', 'print one JSON object')
-    .action((journal: string, options: { json?: boolean }) => {
+    .action(async (journal: string, options: { json?: boolean }) => {
+      const { describeJournal, journalJson } = await import('./journal.ts');
       for (const line of options.json ? [journalJson(journal)] : describeJournal(journal)) out(line);
     });
 
@@ -120,6 +118,7 @@ export function program(): Command {
     .argument('<job>')
     .option('--set <path=value>', 'change a field of the job', collect, [])
     .action(async (file: string, options: { set: string[] }) => {
+      const { validateFile } = await import('./validate.ts');
       const { code, lines } = await validateFile(file, options.set);
       for (const line of lines) out(line);
       process.exitCode = code;
@@ -133,6 +132,7 @@ export function program(): Command {
     .requiredOption('--out <dir>', 'folder to write to')
     .option('--model <dir>', 'folder of the base model (default: where the run had it, or the job says)')
     .action(async (run: string, options: { format: Format; out: string; model?: string }) => {
+      const { exportRun } = await import('./export.ts');
       for (const line of await exportRun(run, options)) out(line);
     });
 
@@ -144,6 +144,7 @@ export function program(): Command {
     .option('--watch', 'show it live until the run ends')
     .option('--json', 'print one JSON object')
     .action(async (job: string, options: { nats?: string; watch?: boolean; json?: boolean }) => {
+      const { statusCommand } = await import('./status-command.ts');
       process.exitCode = await statusCommand(job, options, out);
     });
 
@@ -151,6 +152,7 @@ export function program(): Command {
     .command('worker')
     .description('take part in a run over NATS, as the environment says (docs/worker.md)')
     .action(async () => {
+      const { workerCommand } = await import('./worker-command.ts');
       // Threads may still compute: what they find nobody waits for.
       process.exit(await workerCommand(process.env, onebyte.version() ?? ''));
     });
@@ -161,6 +163,7 @@ export function program(): Command {
       'write the model of a run over NATS that has ended to the output of its job (docs/worker.md)',
     )
     .action(async () => {
+      const { exportRunCommand } = await import('./export-run.ts');
       process.exit(await exportRunCommand(process.env));
     });
 
@@ -180,7 +183,6 @@ export function program(): Command {
     .command('operator')
     .description('look after the jobs of a Kubernetes cluster, as the environment says (docs/operator.md)')
     .action(async () => {
-      // Loaded only here: a worker has no use for it, and it has none for the rest.
       const { operatorCommand } = await import('./operator/command.ts');
       process.exit(await operatorCommand(process.env, onebyte.version() ?? ''));
     });

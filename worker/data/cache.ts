@@ -10,6 +10,7 @@ import { type ErrorCode, OnebyteError } from '../errors.ts';
 import { type DownloadOptions, isAbsent, reasonOf, sha256File } from './download.ts';
 import { pipDownload, requireDigest } from './fetch.ts';
 import { KNOWN_MODELS, type KnownModel } from './known-models.ts';
+import { localPath } from './local-path.ts';
 import {
   digestOf,
   INDEX,
@@ -22,7 +23,6 @@ import {
 } from './model-parts.ts';
 import { addressOrigin, HubOrigin, hubName, type Origin } from './origin.ts';
 import { isRemote } from './remote.ts';
-import { localPath } from './rows.ts';
 import { extract } from './zip.ts';
 
 export interface ModelName {

@@ -2,13 +2,13 @@
 import { type Dirent, existsSync } from 'node:fs';
 import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { basename, extname, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { basename, extname, join } from 'node:path';
 import { OnebyteError } from '../errors.ts';
 import type { SourceSpec } from '../journal/job.ts';
 import { readCsv } from './csv.ts';
 import { type DownloadOptions, download } from './download.ts';
 import { readJsonl } from './jsonl.ts';
+import { localPath } from './local-path.ts';
 import { readParquet } from './parquet.ts';
 import { addressOf, isRemote } from './remote.ts';
 import type { Reader, Row } from './row.ts';
@@ -79,17 +79,6 @@ export async function* readRows(source: SourceSpec, context: DataContext): Async
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
-}
-
-/** The path that a URI names on this machine; a relative one begins at `folder`. */
-export function localPath(uri: string, folder: string, field: string): string {
-  const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(uri)?.[1]?.toLowerCase();
-  if (scheme === 'file') return fileURLToPath(uri);
-  if (scheme === undefined) return resolve(folder, uri);
-  throw new OnebyteError('URI_UNSUPPORTED', `${uri}: ${scheme}:// cannot be read`, {
-    field,
-    remedy: 'use https:// or s3://, or mount the data and name the path',
-  });
 }
 
 async function filesOf(source: SourceSpec, context: DataContext): Promise<string[]> {

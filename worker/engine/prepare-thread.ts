@@ -1,6 +1,7 @@
 /** The thread of `prepareApart`. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { type PrepareCall, type PrepareReply, prepare } from './prepare.ts';
+import { prepare } from './prepare.ts';
+import type { PrepareCall, PrepareReply } from './prepare-apart.ts';
 import { failureOf } from './protocol.ts';
 
 const { modelDir, preparation } = workerData as PrepareCall;

@@ -1,8 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { Worker } from 'node:worker_threads';
-import { cacheFolder, resolveModel } from '../data/cache.ts';
-import { OnebyteError } from '../errors.ts';
+import { cacheFolder } from '../data/cache.ts';
 import { parseJob } from '../journal/job-text.ts';
 import type { ArtifactReference, GenesisRecord } from '../journal/record.ts';
 import { type ModelFolder, openModelFolder } from '../model/folder.ts';
@@ -10,11 +8,9 @@ import { sizeOf } from '../model/tensor.ts';
 import { writeArtifact } from './artifact.ts';
 import type { Basis } from './basis.ts';
 import { decodeBasis } from './basis-file.ts';
-import { guardExit } from './exit-gate.ts';
 import { makeBasis } from './make-basis.ts';
 import { openReplica } from './open.ts';
 import { type EnginePlan, planEngine } from './plan.ts';
-import { errorOf, type Failure } from './protocol.ts';
 
 export interface Preparation {
   /** Canonical `{name, spec}`. */
@@ -35,14 +31,6 @@ export interface Prepared {
   /** Weights of the whole model, and trained ones of each stage. */
   readonly weights: number;
   readonly trained: readonly number[];
-}
-
-/** The folder of the job's model. */
-export function modelOf(
-  jobText: string,
-  { folder, log }: Pick<Preparation, 'folder' | 'log'>,
-): Promise<string> {
-  return resolveModel(parseJob(jobText).job.model, { folder, log });
 }
 
 /**
@@ -97,37 +85,4 @@ async function makeGenesis(
     state: replica.digest(),
     artifacts: references,
   };
-}
-
-/** What the preparing thread is given, and what it says. */
-export interface PrepareCall {
-  readonly modelDir: string;
-  readonly preparation: Omit<Preparation, 'log'>;
-}
-export type PrepareReply =
-  | { readonly type: 'log'; readonly line: string }
-  | { readonly type: 'prepared'; readonly prepared: Prepared }
-  | { readonly type: 'failed'; readonly failure: Failure };
-
-/** `prepare` for a new run, in a thread of its own: it computes for long, and this thread has others to answer. */
-export async function prepareApart(modelDir: string, preparation: Preparation): Promise<Prepared> {
-  const { log, ...rest } = preparation;
-  const extension = import.meta.filename.endsWith('.ts') ? 'ts' : 'js';
-  guardExit();
-  const thread = new Worker(new URL(`./prepare-thread.${extension}`, import.meta.url), {
-    workerData: { modelDir, preparation: rest } satisfies PrepareCall,
-  });
-  try {
-    return await new Promise((resolve, reject) => {
-      thread.on('message', (reply: PrepareReply) => {
-        if (reply.type === 'log') log(reply.line);
-        else if (reply.type === 'prepared') resolve(reply.prepared);
-        else reject(errorOf(reply.failure));
-      });
-      thread.once('error', reject);
-      thread.once('exit', () => reject(new OnebyteError('ENGINE_FAILED', 'the preparing thread has ended')));
-    });
-  } finally {
-    await thread.terminate();
-  }
 }

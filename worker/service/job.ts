@@ -8,24 +8,11 @@ import { parseJobFile } from '../../crds/validate.ts';
 import { OnebyteError } from '../errors.ts';
 import type { SourceSpec } from '../journal/job.ts';
 import type { Split } from '../journal/ledger.ts';
-import type { GenesisRecord } from '../journal/record.ts';
-import { readText, SERVICE_VARIABLES, type ServiceSettings } from './settings.ts';
-
-export type Sources = Readonly<Record<Split, readonly SourceSpec[]>>;
-
-/** What a worker was given: which run, its own data, and the job where it has the file. */
-export interface Assignment {
-  readonly uid: string;
-  /** Canonical text of the job file; null: whatever the log says. */
-  readonly text: string | null;
-  readonly data: Sources;
-  /** Folder that relative paths of data begin at, and those of the job. */
-  readonly dataFolder: string;
-  readonly jobFolder: string;
-}
+import type { Assignment, Given, Sources } from './assignment.ts';
+import { readText, SERVICE_VARIABLES } from './settings.ts';
 
 /** @throws OnebyteError JOB_INVALID, DATA_INVALID, FILE_UNREADABLE, WORKER_CONFIG_INVALID */
-export function readAssignment(settings: ServiceSettings): Assignment {
+export function readAssignment(settings: Given): Assignment {
   const { jobFile, dataFile } = settings;
   const job = jobFile === undefined ? null : readJob(jobFile);
   const uid = settings.uid ?? job?.metadata.uid;
@@ -53,7 +40,7 @@ export function readJob(file: string): FineTuneJob {
   throw new OnebyteError('JOB_INVALID', lines.join('\n'), { field: mistakes[0]?.path ?? file });
 }
 
-function ownData(job: FineTuneJob, { group }: ServiceSettings): Sources {
+function ownData(job: FineTuneJob, { group }: Given): Sources {
   const groups = job.spec.groups ?? [];
   if (group !== '' && !groups.some(({ name }) => name === group))
     throw new OnebyteError('WORKER_CONFIG_INVALID', `the job has no group '${group}'`, {
@@ -83,30 +70,4 @@ function readData(file: string): Sources {
     );
   const { train = [], validation = [], test = [] } = value as Partial<Record<Split, SourceSpec[]>>;
   return { train, validation, test };
-}
-
-/** @throws OnebyteError RUN_OTHER_JOB where the run is of another job than the file that the worker was given */
-export function checkJob({ text }: Pick<Assignment, 'text'>, genesis: GenesisRecord): void {
-  if (text === null || text === genesis.job) return;
-  throw new OnebyteError(
-    'RUN_OTHER_JOB',
-    `the log is of another job than the file: they differ in ${differences(text, genesis.job).join(', ')}`,
-    {
-      field: SERVICE_VARIABLES.job,
-      remedy: 'Give the worker the file that the run began with, or no file: the job is in the log.',
-    },
-  );
-}
-
-/** Where two canonical jobs differ, at most two levels down. */
-function differences(a: string, b: string): string[] {
-  const walk = (x: unknown, y: unknown, path: string, depth: number): string[] => {
-    if (JSON.stringify(x) === JSON.stringify(y)) return [];
-    const nested = (value: unknown): value is Record<string, unknown> =>
-      typeof value === 'object' && value !== null && !Array.isArray(value);
-    if (depth === 0 || !nested(x) || !nested(y)) return [path];
-    const keys = [...new Set([...Object.keys(x), ...Object.keys(y)])];
-    return keys.flatMap((key) => walk(x[key], y[key], path === '' ? key : `${path}.${key}`, depth - 1));
-  };
-  return walk(JSON.parse(a), JSON.parse(b), '', 3);
 }

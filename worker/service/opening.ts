@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { Logger } from 'pino';
-import { modelOf, prepareApart } from '../engine/prepare.ts';
+import { modelOf } from '../engine/job-model.ts';
+import { prepareApart } from '../engine/prepare-apart.ts';
 import { ThreadedEngine } from '../engine/threaded.ts';
 import type { GenesisRecord } from '../journal/record.ts';
 import { type Log, LogUnavailable } from '../log/log.ts';
@@ -10,8 +11,8 @@ import { type JobNames, token } from '../nats/names.ts';
 import { NatsStore } from '../nats/store.ts';
 import { FolderStore } from '../store/folder.ts';
 import type { Store } from '../store/store.ts';
+import { type Assignment, checkJob } from './assignment.ts';
 import { type Beginning, findGenesis } from './genesis.ts';
-import { type Assignment, checkJob } from './job.ts';
 import { fetchArtifacts, type Landing, land, publishArtifacts } from './join.ts';
 import type { ServiceSettings } from './settings.ts';
 

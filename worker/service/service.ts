@@ -19,9 +19,9 @@ import { inboxPrefix, type JobNames, jobNames, memberId } from '../nats/names.ts
 import { waitForStream } from '../nats/stream.ts';
 import { MemberDriver, type MemberPorts, type Outcome } from '../round/driver.ts';
 import type { Store } from '../store/store.ts';
+import { type Assignment, assignmentApart } from './assignment.ts';
 import { alive, ready, startedUp, type Vitals } from './health.ts';
 import { HealthServer } from './http.ts';
-import { type Assignment, readAssignment } from './job.ts';
 import { keeper } from './join.ts';
 import { narrator } from './narrator.ts';
 import { landOn, type Opening, openEngine, openStore, patiently } from './opening.ts';
@@ -107,7 +107,7 @@ export class WorkerService {
         settings.host,
       );
       this.#logger.info({ port: this.#server.port }, 'health and metrics are served');
-      const assignment = readAssignment(settings);
+      const assignment = await assignmentApart(settings);
       const life = this.#live(assignment, (opened) => {
         connection = opened;
       });
