@@ -14,6 +14,7 @@ import { type FromWorker, isControl, type LocalWorker, type ToWorker } from '../
 import { childChannel, type Traffic } from '../../worker/log/channel.ts';
 import type { EmbeddedLog } from '../../worker/log/embedded.ts';
 import { serveLog } from '../../worker/log/ipc.ts';
+import { thinProcess } from '../../worker/process-settings.ts';
 import { Children, type ChildrenEvents, type Launcher, type Said } from './children.ts';
 import type { CrewMember } from './crew.ts';
 import { type OpenedRun, openRun, type RunDirectory } from './directory.ts';
@@ -106,6 +107,7 @@ class LocalLauncher implements Launcher<LocalWorker> {
   launch(worker: LocalWorker, heir: boolean, said: Said): ChildProcess {
     const extension = import.meta.filename.endsWith('.ts') ? 'ts' : 'js';
     const child = fork(join(import.meta.dirname, '..', '..', 'worker', `local.${extension}`), [], {
+      ...thinProcess(process.env, cacheFolder()),
       serialization: 'advanced',
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     });

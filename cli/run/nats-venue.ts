@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { closeSync, existsSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { NatsConnection } from '@nats-io/transport-node';
+import { cacheFolder } from '../../worker/data/cache.ts';
 import type { Prepared } from '../../worker/engine/prepare.ts';
 import { errorOf } from '../../worker/engine/protocol.ts';
 import { OnebyteError } from '../../worker/errors.ts';
@@ -22,6 +23,7 @@ import type { SocketBytes } from '../../worker/nats/link.ts';
 import { type JobNames, jobNames } from '../../worker/nats/names.ts';
 import { NatsStore } from '../../worker/nats/store.ts';
 import { createStream } from '../../worker/nats/stream.ts';
+import { thinProcess } from '../../worker/process-settings.ts';
 import { publishArtifacts } from '../../worker/service/join.ts';
 import { isToParent } from '../../worker/service/parent.ts';
 import { SERVICE_VARIABLES } from '../../worker/service/settings.ts';
@@ -211,9 +213,11 @@ class ServiceLauncher implements Launcher<CrewMember> {
   launch({ name, group }: CrewMember, _heir: boolean, said: Said): ChildProcess {
     const extension = import.meta.filename.endsWith('.ts') ? 'ts' : 'js';
     const output = openSync(join(this.#logs, `${name}.log`), 'a');
+    const { env, execArgv } = thinProcess(this.#env, cacheFolder());
     const child = fork(join(import.meta.dirname, '..', `main.${extension}`), ['worker'], {
+      execArgv,
       env: {
-        ...this.#env,
+        ...env,
         [SERVICE_VARIABLES.worker]: name,
         [SERVICE_VARIABLES.group]: group,
         [SERVICE_VARIABLES.terminationLog]: join(this.#logs, `${name}.end`),

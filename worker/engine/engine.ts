@@ -5,6 +5,7 @@ import { currentStage, effective, SPLITS, type Split } from '../journal/ledger.t
 import type { Digest, GenesisRecord, JournalRecord } from '../journal/record.ts';
 import { encodeAll } from '../method/codec.ts';
 import { openModelFolder } from '../model/folder.ts';
+import { afterReading } from '../model/tokenizer.ts';
 import type { Position, Replica } from '../replica/replica.ts';
 import type { SnapshotFile } from '../round/checkpoint.ts';
 import type { EvaluateRequest, Probed, ProbeRequest, TensorDigest } from '../round/engine-port.ts';
@@ -16,6 +17,7 @@ import { readArtifact } from './artifact.ts';
 import { decodeBasis } from './basis-file.ts';
 import { type Aborted, check, type Evaluator } from './evaluator.ts';
 import { createEvaluator, scratchBytes } from './evaluators/create.ts';
+import { giveBack } from './give-back.ts';
 import { loadExamples } from './load-examples.ts';
 import { checkGenesis, openReplica } from './open.ts';
 import { SnapshotFolder } from './snapshots.ts';
@@ -87,9 +89,10 @@ export class Engine {
     };
     for (const split of SPLITS)
       examples[split] = await loadExamples(job.task, folder, config.data[split], { folder: config.folder });
+    const words = job.task.type === 'classification' ? (job.task.words ?? []) : [];
     const evaluator = await createEvaluator({
       job,
-      folder,
+      folder: { ...folder, tokenizer: afterReading(folder.tokenizer, words) },
       state,
       plan,
       basis,
@@ -196,7 +199,9 @@ export class Engine {
   async #enter(): Promise<void> {
     const now = this.#replica.position;
     if (this.#entered?.stage === now.stage && this.#entered.epoch === now.epoch) return;
+    giveBack();
     await this.#evaluator.enter(now.stage, now.epoch);
+    giveBack();
     if (this.#replica.ledger.complete === null) await this.#evaluator.warm(this.#rowsToCome());
     this.#entered = now;
   }

@@ -104,3 +104,15 @@ function tokenOf(config: object, field: string): string | undefined {
   const content = (token as { content?: unknown } | null | undefined)?.content;
   return typeof content === 'string' ? content : undefined;
 }
+
+/**
+ * What is left of a tokenizer once all text has been read: what it says of itself, and the pieces of some words. The
+ * tokenizer itself, tens of megabytes of a large vocabulary, can then be given back.
+ */
+export function afterReading(tokenizer: TextTokenizer, words: readonly string[]): TextTokenizer {
+  const known = new Map(words.map((word) => [word, tokenizer.pieces(word)]));
+  const gone = (): never => {
+    throw new OnebyteError('INTERNAL', 'the tokenizer has been given back');
+  };
+  return { ...tokenizer, encode: gone, pieces: (text) => known.get(text) ?? gone() };
+}
