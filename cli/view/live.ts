@@ -110,7 +110,7 @@ class TerminalView implements View {
   }
 
   #width(): number {
-    return Math.max(1, this.#options.stream.columns ?? 80);
+    return Math.max(1, this.#options.stream.columns || 80);
   }
 
   #draw(): void {

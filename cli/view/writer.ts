@@ -81,7 +81,7 @@ export class BlockWriter {
 
   /** To the start of the block. A screen that became narrower has wrapped the lines that no longer fit. */
   #up(): string {
-    const width = Math.max(1, this.#screen.columns ?? 80);
+    const width = Math.max(1, this.#screen.columns || 80);
     let rows = 0;
     for (const line of this.#drawn) rows += Math.max(1, Math.ceil(columns(line) / width));
     // What scrolled out of the top can no longer be reached.

@@ -39,11 +39,11 @@ class Hooks extends EventEmitter {
   }
 }
 
-function opened(isTTY: boolean) {
+function opened(isTTY: boolean, columns = 80) {
   const writes: string[] = [];
   const clock = new HandClock();
   const hooks = new Hooks();
-  const stream = { write: (text: string) => writes.push(text), columns: 80, rows: 24 };
+  const stream = { write: (text: string) => writes.push(text), columns, rows: 24 };
   const view = createView({ stream, isTTY, color: false, job: JOB, plan: samplePlan(300), clock, hooks });
   return { view, writes, clock, hooks };
 }
@@ -57,6 +57,16 @@ test('however fast rounds come, a terminal is redrawn ten times a second', () =>
   // 1.5 s and a little: 15 frames and the first one.
   assert.ok(writes.length >= 15 && writes.length <= 17, `${writes.length} frames`);
   view.close();
+});
+
+test('a terminal that does not say how wide it is has 80 columns', () => {
+  const [known, unknown] = [80, 0].map((columns) => {
+    const { view, writes } = opened(true, columns);
+    view.finish(sampleResult(300));
+    return writes;
+  });
+  assert.ok(known!.join('').includes('sentiment'));
+  assert.deepEqual(unknown, known);
 });
 
 test('what is no terminal gets no control characters: a header, events as they come, a line every few seconds', () => {
