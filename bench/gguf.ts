@@ -1,8 +1,8 @@
 /**
  * Memory of models that stay in their files: `node bench/gguf.ts [FILE.gguf or FOLDER ...]`. By default the real
  * SmolLM2 (Q4_1), and generated models of 1.5 G weights: a GGUF file of Q4_0, and a folder of two safetensors files in
- * bfloat16 (8 GB of disk in the temporary folder, removed at the end). Each is opened in a process of its own by the
- * engine, as a worker does it, evaluates one two-sided `lora` probe over 4 prompts with completions, 32 tokens at most, and ends.
+ * bfloat16 (8 GB of disk in the temporary folder, removed at the end). Each is opened in a process of its own, and in another
+ * one by the engine, as a worker does it, which evaluates one two-sided `lora` probe over 4 prompts with completions, 32 tokens at most, and ends.
  *
  * Resident: all pages of the process. Of them those of files (the weights, Node, the runtime) can be dropped by the
  * system at any time; anonymous ones cannot.
@@ -13,10 +13,11 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { toJobSpec } from '../crds/job-spec.ts';
 import { parseJobFile } from '../crds/validate.ts';
-import { resolveModel } from '../worker/data/cache.ts';
+import { cacheFolder, resolveModel } from '../worker/data/cache.ts';
 import { openModelFolder } from '../worker/model/folder.ts';
 import { loadPacked } from '../worker/model/gguf/packed-file.ts';
 import { openGguf } from '../worker/model/gguf/source.ts';
+import { thinProcess } from '../worker/process-settings.ts';
 import { writeLargeFolder, writeLargeGguf } from './lib/large-model.ts';
 import { runSolo } from './lib/solo.ts';
 
@@ -50,10 +51,15 @@ function keptBytes(path: string): number {
   return names.reduce((sum, name) => sum + statSync(join(folder, name)).size, 0);
 }
 
-async function child(path: string): Promise<void> {
+/** Opens a model as a worker does before its engine, and no more. */
+async function open(path: string): Promise<void> {
   const runtime = memory();
-  const opened = await openModelFolder(path);
-  const load = memory();
+  const { digests } = await openModelFolder(path);
+  console.log(JSON.stringify({ runtime, load: memory(), sha256: digests.weights }));
+}
+
+/** Evaluates one probe in an engine. */
+async function probe(path: string, sha256: string): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'onebyte-gguf-text-'));
   const text = 'abcdefgh'.repeat(3);
   writeFileSync(join(folder, 'text.jsonl'), `${JSON.stringify({ text })}\n`.repeat(4));
@@ -63,7 +69,7 @@ async function child(path: string): Promise<void> {
       kind: 'FineTuneJob',
       metadata: { name: 'memory' },
       spec: {
-        model: { uri: path, sha256: opened.digests.weights },
+        model: { uri: path, sha256 },
         task: { type: 'causal-lm', prompt: '{text}', completion: 'abcdefgh', maxTokens: 32 },
         data: { train: [{ name: 'text', uri: 'text.jsonl' }] },
         method: {
@@ -84,18 +90,20 @@ async function child(path: string): Promise<void> {
     [],
   );
   rmSync(folder, { recursive: true });
-  console.log(JSON.stringify({ runtime, load, ...rounds[0] }));
+  console.log(JSON.stringify(rounds[0]));
+}
+
+/** What a process of its own says, started as workers are. */
+function ask<T>(...args: string[]): T {
+  const { env, execArgv } = thinProcess(process.env, cacheFolder());
+  const all = [...execArgv, '--no-warnings', import.meta.filename, ...args];
+  const output = execFileSync(process.execPath, all, { env, encoding: 'utf8', maxBuffer: MIB });
+  return JSON.parse(output) as T;
 }
 
 function measure(what: string, path: string, fileBytes: number): void {
-  const args = ['--no-warnings', import.meta.filename, '--child', path];
-  const output = execFileSync(process.execPath, args, { encoding: 'utf8', maxBuffer: MIB });
-  const { runtime, load, probe, loss } = JSON.parse(output) as {
-    runtime: Memory;
-    load: Memory;
-    probe: Memory;
-    loss: number;
-  };
+  const { runtime, load, sha256 } = ask<{ runtime: Memory; load: Memory; sha256: string }>('--open', path);
+  const { probe, loss } = ask<{ probe: Memory; loss: number }>('--probe', path, sha256);
   const kept = keptBytes(path);
   const mib = (bytes: number) => `${(bytes / MIB).toFixed(0)} MiB`;
   const ratio = (bytes: number, of: number) => (bytes / of).toFixed(2);
@@ -120,7 +128,8 @@ async function packed(path: string): Promise<string> {
   return path;
 }
 
-if (process.argv[2] === '--child') await child(process.argv[3]!);
+if (process.argv[2] === '--open') await open(process.argv[3]!);
+else if (process.argv[2] === '--probe') await probe(process.argv[3]!, process.argv[4]!);
 else if (process.argv.length > 2) {
   for (const path of process.argv.slice(2)) {
     if (path.endsWith('.gguf')) await packed(path);
