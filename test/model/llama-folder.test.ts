@@ -85,8 +85,9 @@ test('a job may name a folder with its weights in several files, by the same dig
   await assert.rejects(resolveModel({ ...model, sha256: '0'.repeat(64) }, { folder: root }), {
     code: 'DIGEST_MISMATCH',
   });
-  await rm(join(dir, 'model-00001-of-00002.safetensors'));
-  await assert.rejects(resolveModel(model, { folder: root }), { code: 'DIGEST_MISMATCH' });
+  const absent = 'model-00001-of-00002.safetensors';
+  await rm(join(dir, absent));
+  await assert.rejects(resolveModel(model, { folder: root }), { code: 'MODEL_FILE_MISSING', field: absent });
 });
 
 test('an index that is none, leads out of the folder, or names a missing or doubled part is refused', async () => {
