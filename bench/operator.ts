@@ -9,6 +9,7 @@ import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { inParallel } from '../operator/jobs/calls.ts';
 import { fineTuneJobs, type Job } from '../operator/jobs/job.ts';
 import { Client, loadConfig, type Pod, pods, realClock } from '../operator/kube/mod.ts';
 import { type Cluster, startCluster } from '../test/cluster/cluster.ts';
@@ -16,7 +17,7 @@ import { NatsSystem } from '../test/nats/server.ts';
 import { manifest } from '../test/operator/jobs/builder.ts';
 import { applyCrd } from '../test/operator/jobs/harness.ts';
 import { clientOf, seeded, until } from '../test/operator/kube/setup.ts';
-import { BareLoop, inParallel } from './lib/bare-loop.ts';
+import { BareLoop } from './lib/bare-loop.ts';
 import { build, Operator } from './lib/operator.ts';
 
 const { values } = parseArgs({
@@ -132,7 +133,7 @@ try {
   await inParallel(
     Array.from({ length: jobs }, (_, i) => i),
     CALLS,
-    (i) => client.create(fineTuneJobs, draft(i)),
+    async (i) => void (await client.create(fineTuneJobs, draft(i))),
   );
   operator = new Operator(options);
   const all = async () => (await client.listAll(pods, { labelSelector: 'onebyte.dev/job' })).length;

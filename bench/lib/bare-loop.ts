@@ -1,4 +1,5 @@
 /** What an API server takes from a loop that thinks nothing: the same objects, as many calls at once. */
+import { inParallel } from '../../operator/jobs/calls.ts';
 import { CHILD_RESOURCES, childrenOf } from '../../operator/jobs/children.ts';
 import { fineTuneJobs, type Job } from '../../operator/jobs/job.ts';
 import { FINALIZER } from '../../operator/jobs/names.ts';
@@ -112,20 +113,8 @@ export class BareLoop {
   }
 
   async #inParallel<T>(items: readonly T[], run: (item: T) => Promise<unknown>): Promise<void> {
-    await inParallel(items, this.#options.callsAtOnce, run);
+    await inParallel(items, this.#options.callsAtOnce, async (item) => void (await run(item)));
   }
-}
-
-export async function inParallel<T>(
-  items: readonly T[],
-  width: number,
-  run: (item: T) => Promise<unknown>,
-): Promise<void> {
-  const queue = [...items];
-  const work = async () => {
-    for (let item = queue.shift(); item !== undefined; item = queue.shift()) await run(item);
-  };
-  await Promise.all(Array.from({ length: width }, work));
 }
 
 async function timed(run: () => Promise<unknown>): Promise<number> {
