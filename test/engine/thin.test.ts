@@ -21,6 +21,20 @@ test('once all text is read, a tokenizer knows its own tokens and the words that
   assert.throws(() => after.encode('a', 8), { code: 'INTERNAL' });
 });
 
+test('what is left of a tokenizer does not keep the whole of it in memory', async () => {
+  const read = () => {
+    const tokenizer = openTokenizer(memberTokenizer(), {});
+    return { whole: new WeakRef(tokenizer), after: afterReading(tokenizer, ['a']) };
+  };
+  const { whole, after } = read();
+  await sleep(1);
+  giveBack();
+  await sleep(1);
+  giveBack();
+  assert.equal(whole.deref(), undefined);
+  assert.equal(after.pieces('a').length, 1);
+});
+
 test('what nothing refers to is collected when it is given back', async () => {
   const gone = new WeakRef(new Float32Array(1 << 20));
   // A reference that has just been made or read lives until the turn ends.

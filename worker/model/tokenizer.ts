@@ -110,9 +110,19 @@ function tokenOf(config: object, field: string): string | undefined {
  * tokenizer itself, tens of megabytes of a large vocabulary, can then be given back.
  */
 export function afterReading(tokenizer: TextTokenizer, words: readonly string[]): TextTokenizer {
-  const known = new Map(words.map((word) => [word, tokenizer.pieces(word)]));
+  // Of a function apart: a closure in here that names the tokenizer would keep it alive with `pieces`.
+  return rest(tokenizer, piecesOf(tokenizer, words));
+}
+
+const piecesOf = (tokenizer: TextTokenizer, words: readonly string[]) =>
+  new Map(words.map((word) => [word, tokenizer.pieces(word)]));
+
+function rest(
+  facts: Omit<TextTokenizer, 'encode' | 'pieces'>,
+  known: ReadonlyMap<string, Int32Array>,
+): TextTokenizer {
   const gone = (): never => {
     throw new OnebyteError('INTERNAL', 'the tokenizer has been given back');
   };
-  return { ...tokenizer, encode: gone, pieces: (text) => known.get(text) ?? gone() };
+  return { ...facts, encode: gone, pieces: (text) => known.get(text) ?? gone() };
 }
