@@ -38,7 +38,14 @@ const [workers, rounds, warm, probes, repeat] = [
   values.probes,
   values.repeat,
 ].map(Number) as [number, number, number, number, number];
-const choices = { momentum: 0, seedPool: 0, evaluateEvery: 0, digestEvery: 0, forwards: 0 };
+const choices = {
+  momentum: 0,
+  seedPool: 0,
+  evaluateEvery: 0,
+  digestEvery: 0,
+  forwards: 0,
+  codec: 'log8',
+} as const;
 const stateless = !values.state;
 
 async function overNats(): Promise<Done[]> {

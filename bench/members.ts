@@ -30,7 +30,15 @@ const { values } = parseArgs({
 const [rounds, warm] = [values.rounds, values.warm].map(Number) as [number, number];
 /** Virtual milliseconds of a probe. */
 const PROBE = 20;
-const choices = { momentum: 0, seedPool: 0, evaluateEvery: 0, digestEvery: 0, forwards: 0, probes: 1 };
+const choices = {
+  momentum: 0,
+  seedPool: 0,
+  evaluateEvery: 0,
+  digestEvery: 0,
+  forwards: 0,
+  probes: 1,
+  codec: 'log8',
+} as const;
 
 interface Traffic {
   sent: number;

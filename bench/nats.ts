@@ -10,6 +10,8 @@ import { parseArgs } from 'node:util';
 import { type Done, Fleet } from '../test/nats/fleet.ts';
 import { TestJob } from '../test/nats/job.ts';
 import { NatsSystem } from '../test/nats/server.ts';
+import { follow } from '../worker/journal/follow.ts';
+import { emptyLedger, payloadBytes } from '../worker/journal/index.ts';
 import { NatsLog } from '../worker/log/nats.ts';
 import { Link } from '../worker/nats/link.ts';
 import { checkStream } from '../worker/nats/stream.ts';
@@ -18,9 +20,11 @@ const { values } = parseArgs({ options: { rounds: { type: 'string', default: '20
 const rounds = Number(values.rounds);
 const DECOMFL = { rounds: 587, probes: 5, bytes: 587 * 5 * 4 * 2 };
 
-for (const [title, workers, probes] of [
-  ['4 workers, 5 probes each', 4, 5],
-  ['5 workers, 5 probes a round in all', 5, 1],
+for (const [title, workers, probes, codec] of [
+  ['4 workers, 5 probes each', 4, 5, 'log8'],
+  ['5 workers, 5 probes a round in all', 5, 1, 'log8'],
+  ['5 workers, 5 probes a round in all, their signs alone', 5, 1, 'sign1'],
+  ['1 worker, 5 probes a round, their signs alone', 1, 5, 'sign1'],
 ] as const) {
   const system = await NatsSystem.start();
   const job = await TestJob.make(system, 1 << 28);
@@ -30,6 +34,7 @@ for (const [title, workers, probes] of [
     expected: workers,
     digestEvery: 100,
     witnessEvery: 0,
+    choices: { codec },
   });
   const ends = await Promise.all(fleet.startAll(workers).map(({ ended }) => ended));
   const done = ends.filter((end): end is Done => end?.type === 'done');
@@ -37,8 +42,8 @@ for (const [title, workers, probes] of [
   const ledger = await fleet.verdict();
   const { state } = await checkStream(await job.connect(), job.names);
   const mean = (of: (end: Done) => number) => done.reduce((sum, end) => sum + of(end), 0) / workers;
-  const up = ledger.totals.probes / workers;
-  const down = ledger.totals.probes;
+  const up = (await sent(job)) / workers;
+  const down = ledger.totals.payloadBytes;
   const line = (what: string, sent: number, received: number) =>
     console.log(
       `  ${what.padEnd(28)}${kb(sent)} sent ${kb(received)} received  (${(sent / rounds).toFixed(1)} and ${(received / rounds).toFixed(1)} B a round)`,
@@ -74,8 +79,24 @@ for (const [title, workers, probes] of [
     `  for ${DECOMFL.rounds} rounds: payload ${kb(up * share)} up, ${kb(down * share)} down; DeComFL ${kb(theirs)} each way: ` +
       `${((up * share) / theirs).toFixed(2)} and ${((down * share) / theirs).toFixed(2)} of it, ${(((up + down) * share) / DECOMFL.bytes).toFixed(2)} together`,
   );
+  console.log(
+    `  all ${rounds} rounds against all of those ${DECOMFL.rounds}: ${((up + down) / DECOMFL.bytes).toFixed(2)} of ${kb(DECOMFL.bytes)}`,
+  );
   await job.close();
   await system.end();
+}
+
+/** Payload of all proposals that came into the records. */
+async function sent(job: TestJob): Promise<number> {
+  let [total, ledger] = [0, emptyLedger()];
+  for await (const entry of (await job.log()).read(1)) {
+    const followed = follow(ledger, entry);
+    if ('ignored' in followed) continue;
+    ({ ledger } = followed);
+    const { record } = followed;
+    if (record.kind === 'round') for (const bytes of record.bytes) total += payloadBytes([bytes]);
+  }
+  return total;
 }
 
 function kb(bytes: number): string {

@@ -25,7 +25,7 @@ export function describeJournal(path: string): string[] {
   const lines = [
     `job        ${summary.name || '(no genesis record)'}  ${summary.uid}`,
     `started    ${summary.at === 0 ? 'unknown' : new Date(summary.at).toISOString()}, ${(totals.elapsed / 1000).toFixed(1)} s by the proposers' clocks`,
-    `records    ${summary.records} in ${outcome.bytes} bytes; ${totals.rounds} rounds, ${totals.payloadBytes} bytes of probes`,
+    `records    ${summary.records} in ${outcome.bytes} bytes; ${totals.rounds} rounds, ${totals.probes} probes in ${totals.payloadBytes} bytes`,
     `forwards   ${totals.forwards} passes over a batch, ${totals.exampleForwards} examples`,
     `disputes   ${totals.disputes}`,
   ];

@@ -51,7 +51,7 @@ function asText(
 ): string[] {
   const { name, totals } = replica.ledger;
   const lines = [
-    `${journal}: job ${name}, ${totals.rounds} rounds, ${totals.payloadBytes} probes, in ${seconds.toFixed(2)} s`,
+    `${journal}: job ${name}, ${totals.rounds} rounds, ${totals.probes} probes, in ${seconds.toFixed(2)} s`,
   ];
   if (outcome.truncated !== null)
     lines.push(

@@ -1,6 +1,6 @@
 /** The report's parts that are words and numbers. Pure. */
 import type { BeforeAfter, Score } from '../view/events.ts';
-import { bytes, compact, count, duration, loss, metric, plural } from '../view/format.ts';
+import { bytes, compact, count, duration, loss, metric, payloadText, plural } from '../view/format.ts';
 import type { History } from './history.ts';
 import { type Html, html } from './html.ts';
 import type { ReportInput } from './input.ts';
@@ -33,7 +33,7 @@ export function figures({ result }: ReportInput): Html {
   items.push(
     ['rounds', count(result.rounds), duration(result.seconds)],
     ['workers', count(result.workers), `${compact(result.forwards)} forward passes`],
-    ['payload', bytes(result.payloadBytes), 'one byte per probe'],
+    ['payload', bytes(result.payloadBytes), payloadText(result)],
     ['journal', bytes(result.journalBytes), 'rebuilds the model'],
   );
   return html`<dl class="figures">${items.map(

@@ -1,5 +1,5 @@
 /** Bytes of the run against what gradients of the same rounds would have cost. Pure. */
-import { bytes, compact, count } from '../view/format.ts';
+import { bytes, compact, count, payloadText } from '../view/format.ts';
 import { type Plan, stageAt } from '../view/plan.ts';
 import type { History } from './history.ts';
 import { type Html, html } from './html.ts';
@@ -54,7 +54,7 @@ export function traffic(input: ReportInput, history: History): Html {
   const rounds = history.rounds.length;
   const cost = gradientCost(history, plan, input.trained, input.weights);
   const rows: readonly Row[] = [
-    { name: 'Payload', about: 'one byte per probe', total: result.payloadBytes, ours: true },
+    { name: 'Payload', about: payloadText(result), total: result.payloadBytes, ours: true },
     {
       name: 'Journal',
       about: 'all that a replay needs beside the base model',

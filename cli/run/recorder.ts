@@ -1,6 +1,6 @@
 import { JournalWriter } from '../../worker/journal/file.ts';
 import { follow } from '../../worker/journal/follow.ts';
-import { emptyLedger, type Ledger, payloadOf } from '../../worker/journal/ledger.ts';
+import { emptyLedger, type Ledger, probesOf } from '../../worker/journal/ledger.ts';
 import type { JournalRecord, RoundRecord } from '../../worker/journal/record.ts';
 import type { Log } from '../../worker/log/log.ts';
 import { type Observed, observe } from '../../worker/round/observer.ts';
@@ -99,7 +99,7 @@ export class Recorder {
 
   /** Rounds in which every probe abstained go by without moving anything: people have to be told why. */
   #watch(record: JournalRecord | null): void {
-    if (record?.kind !== 'round' || payloadOf(record) === 0) return;
+    if (record?.kind !== 'round' || probesOf(record) === 0) return;
     const idle = record.bytes.every((bytes) => bytes.every((byte) => byte === 0));
     if (idle && !this.#idle) this.#view.observe({ type: 'notice', level: 'warning', text: idleText(record) });
     this.#idle = idle;

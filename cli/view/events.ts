@@ -19,6 +19,8 @@ export interface RoundObserved {
   readonly loss: number;
   /** The active members in slot order; nobody in the final evaluation, which has no probes. */
   readonly members: readonly MemberRound[];
+  /** What the probes took in the record. */
+  readonly payloadBytes: number;
   /** Forward passes of one batch each that the round took, and the examples that went through them. */
   readonly forwards: number;
   readonly examples: number;
@@ -145,6 +147,8 @@ export interface RunResult {
   /** Forward passes of one batch each, and the examples that went through them. */
   readonly forwards: number;
   readonly examples: number;
+  readonly probes: number;
+  /** What the probes took in records: one byte each, or a fifth where they are signs. */
   readonly payloadBytes: number;
   readonly wireBytes: number;
   readonly journalBytes: number;

@@ -1,7 +1,7 @@
 /** The table at the end of a run. Pure. */
 
 import type { BeforeAfter, RunResult, Score } from './events.ts';
-import { bytes, count, duration, loss, metric } from './format.ts';
+import { bytes, count, duration, loss, metric, payloadText } from './format.ts';
 import type { Paint } from './text.ts';
 import { clipStyled, columns, left, printable, right } from './text.ts';
 
@@ -69,7 +69,7 @@ function totals(result: RunResult, paint: Paint): string[] {
       'forward passes',
       `${count(result.forwards)}  ${paint.dim(`${count(result.examples)} example-forwards`)}`,
     ],
-    ['payload', `${bytes(result.payloadBytes)}  ${paint.dim('one byte per probe')}`],
+    ['payload', `${bytes(result.payloadBytes)}  ${paint.dim(payloadText(result))}`],
     ['wire', bytes(result.wireBytes)],
     ['journal', bytes(result.journalBytes)],
     ['time', duration(result.seconds)],

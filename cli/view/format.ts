@@ -23,6 +23,12 @@ function scaled(value: number, units: readonly string[], space: string): string 
   return `${rest.toFixed(digits)}${suffix === '' ? '' : space + suffix}`;
 }
 
+/** How many probes share a byte of the payload, in words. */
+export function payloadText({ probes, payloadBytes }: { probes: number; payloadBytes: number }): string {
+  if (payloadBytes >= probes) return 'one byte per probe';
+  return `${(probes / payloadBytes).toFixed(1)} probes to a byte`;
+}
+
 /** Decimal units, three significant digits: `982 B`, `13.6 kB`, `1.21 GB`. */
 export function bytes(value: number): string {
   return Number.isFinite(value) ? scaled(value, ['B', 'kB', 'MB', 'GB', 'TB', 'PB', 'EB'], ' ') : DASH;

@@ -223,8 +223,6 @@ function applied(model: ViewModel, seen: RoundObserved, at: number): ViewModel {
       next = say(next, at, 'info', `stage ${stage + 1} begins: ${planned.label}`);
     }
   }
-  const ran = seen.members.filter((member) => member.probes > 0);
-  const probes = ran.reduce((sum, member) => sum + member.probes, 0);
   const before = next.smoothLoss;
   const smooth = Number.isNaN(before) ? seen.loss : before + SMOOTHING * (seen.loss - before);
   next = {
@@ -237,7 +235,7 @@ function applied(model: ViewModel, seen: RoundObserved, at: number): ViewModel {
     members: took(next.members, seen),
     forwards: next.forwards + seen.forwards,
     examples: next.examples + seen.examples,
-    payloadBytes: next.payloadBytes + probes,
+    payloadBytes: next.payloadBytes + seen.payloadBytes,
     recordBytes: next.recordBytes + (seen.recordBytes ?? 0),
   };
   const pooled = pool(seen.evaluations ?? []);

@@ -27,6 +27,7 @@ export function observationsOf(
         elapsed: record.elapsed,
         loss: record.loss,
         members: after.finished ? [] : members,
+        payloadBytes: after.totals.payloadBytes - before.totals.payloadBytes,
         forwards: after.totals.forwards - before.totals.forwards,
         examples: after.totals.exampleForwards - before.totals.exampleForwards,
         final: after.finished,

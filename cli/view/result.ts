@@ -23,6 +23,7 @@ export function resultOf(ledger: Ledger, observed: readonly Observed[], facts: R
     workers: names.size,
     forwards: ledger.totals.forwards,
     examples: ledger.totals.exampleForwards,
+    probes: ledger.totals.probes,
     payloadBytes: ledger.totals.payloadBytes,
     wireBytes: facts.wireBytes,
     journalBytes: facts.journalBytes,

@@ -101,7 +101,7 @@ test('a journal tells people and programs what is in it', async (t) => {
   assert.equal(text.code, 0);
   for (const line of [
     /^job {8}tiny /m,
-    /12 rounds, \d+ bytes of probes/,
+    /12 rounds, (\d+) probes in \1 bytes/,
     /worker-0 .* slot \d, round 0 to the end/,
     /ended {6}after 12 rounds, by rounds/,
     new RegExp(`round {5}12 {2}${result.digest} {2}end`),

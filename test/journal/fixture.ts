@@ -122,7 +122,7 @@ export function started(members: number, spec: JobSpec = jobSpec()): Ledger {
   return put(ledger, roundOf(ledger, { joins, bytes: [] }));
 }
 
-/** Records of a whole run: four joins, a leave, a straggler, evaluations, two disputes, a checkpoint, the end. */
+/** Records of a whole run: four joins, a leave, a straggler, a round of signs, evaluations, two disputes, a checkpoint, the end. */
 export function wholeRun(spec: JobSpec = jobSpec()): JournalRecord[] {
   const records: JournalRecord[] = [];
   let ledger = emptyLedger();
@@ -163,6 +163,7 @@ export function wholeRun(spec: JobSpec = jobSpec()): JournalRecord[] {
         expected: 'head.weight',
       });
     } else if (round === 2) add(roundOf(ledger, { leaves: [1], evaluations, loss: Number.NaN }));
+    else if (round === 4) add(roundOf(ledger, { bytes: ledger.members.map(() => Uint8Array.of(0x81, 1)) }));
     else add(roundOf(ledger, { evaluations: round === 0 ? evaluations : [] }));
     if (round === 3) add({ kind: 'checkpoint', round, digest: DIGEST, location: 'state-3.safetensors' });
   }

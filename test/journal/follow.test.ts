@@ -40,7 +40,9 @@ describe('a log entry', () => {
     }
     const { evaluations, ...rest } = progressOf(ledger);
     assert.equal(rest.end, 'rounds');
-    assert.equal(rest.totals.payloadBytes, 30);
+    assert.equal(rest.totals.probes, 30);
+    // The 6 of the round of signs take 2 bytes.
+    assert.equal(rest.totals.payloadBytes, 26);
     assert.equal(evaluations.test?.last.count, 192);
   });
 

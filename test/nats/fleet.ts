@@ -213,6 +213,7 @@ const DEFAULT_CHOICES: JobChoices = {
   evaluateEvery: 0,
   digestEvery: 50,
   forwards: 0,
+  codec: 'log8',
 };
 
 function choicesOf({ rounds, probes = 5, digestEvery = 50, choices }: FleetOptions): Partial<JobChoices> {

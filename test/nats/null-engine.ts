@@ -1,4 +1,5 @@
 import type { Digest, JournalRecord } from '../../worker/journal/record.ts';
+import { MINUS, PLUS } from '../../worker/journal/signs.ts';
 import type { Replica } from '../../worker/replica/replica.ts';
 import type {
   EnginePort,
@@ -76,7 +77,11 @@ export class NullEngine implements EnginePort {
   async probe({ round, slot, count }: ProbeRequest, signal: AbortSignal): Promise<Probed | null> {
     if (this.#probeMs > 0) await new Promise((resolve) => setTimeout(resolve, this.#probeMs));
     if (signal.aborted) return null;
-    const bytes = Uint8Array.from({ length: count }, (_, k) => 1 + ((31 * round + 7 * slot + k) % 250));
+    const signs = this.#replica.ledger.job?.method.codec === 'sign1';
+    const bytes = Uint8Array.from({ length: count }, (_, k) => {
+      const any = 31 * round + 7 * slot + k;
+      return signs ? (any % 2 === 0 ? PLUS : MINUS) : 1 + (any % 250);
+    });
     return { bytes, lossSum: 2, lossCount: 4 };
   }
 

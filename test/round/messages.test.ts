@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { decodeMessage, encodeMessage, type Message } from '../../worker/round/messages.ts';
+import { signs } from '../journal/signs.ts';
 
 const tag = fc.uint8Array({ minLength: 8, maxLength: 8 }).map((bytes) => Buffer.from(bytes).toString('hex'));
 const natural = (max: number) => fc.integer({ min: 0, max });
@@ -13,7 +14,7 @@ const proposal = fc.record({
   tag,
   slot: natural(4096),
   attempt: natural(5000),
-  bytes: fc.uint8Array({ maxLength: 64 }),
+  bytes: fc.oneof(fc.uint8Array({ maxLength: 64 }), signs(64)),
   lossSum: single,
   lossCount: natural(1000),
   evaluations: fc

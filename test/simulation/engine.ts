@@ -91,9 +91,9 @@ export class SimulatedEngine implements EnginePort {
     const expected = Buffer.compare(ledger.roundChain, request.roundChain) === 0;
     if (!expected || ledger.round !== request.round)
       throw new OnebyteError('INTERNAL', `a probe of round ${request.round} at round ${ledger.round}`);
-    const { estimator } = ledger.job!.method;
+    const { estimator, codec: codecName } = ledger.job!.method;
     const seeds = this.#replica.seeds(request.slot, request.count);
-    const encode = codec('log8').encode;
+    const encode = codec(codecName).encode;
     const bytes = Uint8Array.from({ length: request.count }, (_, k) => {
       const z = seeds.subarray(4 * k, 4 * k + 4);
       const up = this.#loss(z, estimator.radius);

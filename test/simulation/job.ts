@@ -18,6 +18,7 @@ export interface JobChoices {
   readonly digestEvery: number;
   /** Rounds that forward passes alone allow; 0: no such limit. */
   readonly forwards: number;
+  readonly codec: JobSpec['method']['codec'];
 }
 
 const TENSORS = [
@@ -35,6 +36,7 @@ export function jobOf(choices: JobChoices): JobSpec {
       estimator: { ...estimator, radius: 1e-2 },
       rule: { ...rule, momentum: choices.momentum },
       seedPool: choices.seedPool,
+      codec: choices.codec,
     },
     stop: { rounds: 0, forwards: choices.forwards },
     checkpoint: { everyRounds: choices.digestEvery },

@@ -54,6 +54,7 @@ export function scheduleOf(seed: number): Schedule {
     evaluateEvery: pick([0, 2, 3]),
     digestEvery: pick([0, 1, 2, 3]),
     forwards: pick([0, 0, 0, 40]),
+    codec: pick(['log8', 'log8', 'sign1']),
   };
   const even = below(3) > 0;
   const paces = Array.from({ length: workers }, () => (even ? 20 : pick([5, 20, 20, 60, 200])));

@@ -99,6 +99,7 @@ function* smaller(schedule: Schedule): Generator<Schedule> {
     { evaluateEvery: 0 },
     { digestEvery: 0 },
     { forwards: 0 },
+    { codec: 'log8' as const },
     { probes: 1 },
   ])
     if (Object.entries(changes).some(([name, value]) => job[name as keyof typeof changes] !== value))

@@ -41,7 +41,16 @@ test('schedules have every sort of trouble, and some have none', () => {
 
 const CALM: Schedule = {
   seed: 5,
-  job: { rounds: [12], probes: 2, momentum: 0, seedPool: 0, evaluateEvery: 0, digestEvery: 1, forwards: 0 },
+  job: {
+    rounds: [12],
+    probes: 2,
+    momentum: 0,
+    seedPool: 0,
+    evaluateEvery: 0,
+    digestEvery: 1,
+    forwards: 0,
+    codec: 'log8',
+  },
   workers: 4,
   paces: [20, 20, 20, 20],
   troubles: [],

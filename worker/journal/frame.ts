@@ -2,7 +2,7 @@ import { OnebyteError } from '../errors.ts';
 import { decodeBody } from './codec.ts';
 import type { Input } from './input.ts';
 import type { Ledger } from './ledger.ts';
-import { LARGEST_PLAIN_HEAD, PLAIN, plainLength } from './round.ts';
+import { beginsPlain, LARGEST_PLAIN_HEAD, plainLength } from './round.ts';
 
 /**
  * One record in a journal file. A plain round (every member with the most probes, nothing else to say) is nearly all of
@@ -27,7 +27,7 @@ const LARGEST_HEAD = 5;
 /** @param chain the value after the record */
 export function frame(body: Uint8Array, chain: Uint8Array): Uint8Array {
   const check = chain.subarray(0, CHECK_BYTES);
-  if (body[0] === PLAIN) return Buffer.concat([body, check]);
+  if (beginsPlain(body[0])) return Buffer.concat([body, check]);
   const head = [MARKED];
   let rest = body.length;
   for (; rest >= 0x80; rest >>= 7) head.push((rest & 0x7f) | 0x80);
@@ -38,7 +38,7 @@ export function frame(body: Uint8Array, chain: Uint8Array): Uint8Array {
 export function readFrame(input: Input, ledger: Ledger): Frame | 'end' | { cut: number } | { wrong: string } {
   const [first] = input.peek(1);
   if (first === undefined) return 'end';
-  if (first === PLAIN) return plainFrame(input, ledger);
+  if (beginsPlain(first)) return plainFrame(input, ledger);
   return first === MARKED ? markedFrame(input, ledger) : { wrong: 'no record begins like this' };
 }
 
@@ -67,7 +67,7 @@ function markedFrame(input: Input, ledger: Ledger): ReturnType<typeof readFrame>
   const all = input.peek(bytes + length);
   if (all.length < bytes + length && !endsEarly(all.subarray(bytes), ledger))
     return { wrong: 'its length is wrong' };
-  if (all[bytes] === PLAIN) return { wrong: 'a plain round is written without a length' };
+  if (beginsPlain(all[bytes])) return { wrong: 'a plain round is written without a length' };
   return take(input, bytes, length);
 }
 

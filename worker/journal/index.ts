@@ -24,7 +24,7 @@ export {
   MAX_MEMBERS,
   type Member,
   MISSED_LIMIT,
-  payloadOf,
+  probesOf,
   SPLITS,
   type Split,
   type SplitHistory,
@@ -34,6 +34,7 @@ export { effective, forwardsOf, type PlannedStage, stageOf, totalRounds } from '
 export { type Progress, progressOf, type SplitProgress } from './progress.ts';
 export type * from './record.ts';
 export { canonicalRound, halfLoss, MAX_ELAPSED } from './round.ts';
+export { payloadBytes } from './signs.ts';
 export {
   type DigestSummary,
   type JournalSummary,

@@ -20,6 +20,7 @@ import type {
   JournalRecord,
   RoundRecord,
 } from './record.ts';
+import { payloadBytes } from './signs.ts';
 
 export {
   type CombinedEvaluation,
@@ -36,6 +37,7 @@ const LOSS_DECAY = 0.9;
 
 export interface Totals {
   readonly probes: number;
+  /** What they took in the records: one byte each, or less where they were signs. */
   readonly payloadBytes: number;
   /** Forward passes, one batch each. */
   readonly forwards: number;
@@ -119,8 +121,8 @@ export function chainAfter(chain: Uint8Array, body: Uint8Array): Uint8Array {
   return new Uint8Array(createHash('sha256').update(chain).update(body).digest());
 }
 
-/** Bytes of all members in a round record: its payload, one per probe. */
-export function payloadOf(record: RoundRecord): number {
+/** Probes of all members in a round record. */
+export function probesOf(record: RoundRecord): number {
   return record.bytes.reduce((sum, bytes) => sum + bytes.length, 0);
 }
 
@@ -192,9 +194,8 @@ function afterRound(ledger: Ledger, job: JobSpec, record: RoundRecord): Ledger {
   check(!ledger.finished, 'a round record after the final evaluation');
   check(record.round === ledger.round, `round ${record.round} where round ${ledger.round} is due`);
   checkRound(ledger, job, record);
-  const payload = payloadOf(record);
   const final = ledger.complete !== null && ledger.members.length > 0;
-  const update = payload > 0;
+  const update = probesOf(record) > 0;
   if (!update && !final) {
     check(record.joins.length + record.leaves.length > 0, 'a round record without bytes, joins or leaves');
     check(record.evaluations.length === 0, 'evaluations in a record without bytes');
@@ -256,10 +257,10 @@ function totalsAfter(ledger: Ledger, job: JobSpec, record: RoundRecord, update: 
   const totals = { ...ledger.totals, elapsed: ledger.totals.elapsed + record.elapsed };
   if (!update) return totals;
   totals.rounds++;
+  totals.payloadBytes += payloadBytes(record.bytes);
   for (const [i, bytes] of record.bytes.entries()) {
     const forwards = forwardsOf(estimator, bytes.length);
     totals.probes += bytes.length;
-    totals.payloadBytes += bytes.length;
     totals.forwards += forwards;
     totals.exampleForwards += forwards * Math.min(estimator.batch, ledger.members[i]!.examples);
   }

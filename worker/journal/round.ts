@@ -3,6 +3,7 @@ import type { ByteReader } from './bytes.ts';
 import { ByteWriter } from './bytes.ts';
 import { currentStage, effective, type Ledger, MAX_MEMBERS, SPLITS } from './ledger.ts';
 import type { Evaluation, Join, RoundRecord } from './record.ts';
+import { areSigns, packedLength, packSigns, readSigns } from './signs.ts';
 
 /** Set in the first byte of a round record; the other bits say what it carries. */
 export const ROUND_BIT = 0x80;
@@ -12,10 +13,14 @@ const JOINS = 4;
 const LEAVES = 8;
 const EVALUATIONS = 16;
 const DIGEST = 32;
-const KNOWN = FULL | ATTEMPT | JOINS | LEAVES | EVALUATIONS | DIGEST;
+const SIGNS = 64; // all probes are signs, which are packed: five to a byte, over all members
+const KNOWN = FULL | ATTEMPT | JOINS | LEAVES | EVALUATIONS | DIGEST | SIGNS;
 
-/** First byte of a plain round: all members with the most probes, and no list, attempt or digest. */
-export const PLAIN = ROUND_BIT | FULL;
+/** Whether a round that begins so is plain: all members with the most probes, and no list, attempt or digest. */
+export function beginsPlain(first: number | undefined): boolean {
+  return first !== undefined && (first & ~SIGNS) === (ROUND_BIT | FULL);
+}
+
 /** Flags, loss, and at most five bytes of elapsed time. */
 export const LARGEST_PLAIN_HEAD = 8;
 
@@ -46,7 +51,7 @@ function singleLoss(sum: number): number {
 }
 
 /**
- * Flags, loss (2 bytes), elapsed (varint), then what the flags name, then each member's bytes. The round's number and
+ * Flags, loss (2 bytes), elapsed (varint), then what the flags name, then the members' probes one after the other. The round's number and
  * how many members there are follow from the ledger.
  */
 export function encodeRound(raw: RoundRecord, ledger: Ledger): Uint8Array {
@@ -63,7 +68,8 @@ export function encodeRound(raw: RoundRecord, ledger: Ledger): Uint8Array {
     (record.joins.length > 0 ? JOINS : 0) |
     (record.leaves.length > 0 ? LEAVES : 0) |
     (record.evaluations.length > 0 ? EVALUATIONS : 0) |
-    (record.digest !== null ? DIGEST : 0);
+    (record.digest !== null ? DIGEST : 0) |
+    (areSigns(record.bytes) ? SIGNS : 0);
   const writer = new ByteWriter().byte(ROUND_BIT | flags);
   writer.float16(record.loss).varint(record.elapsed, 'elapsed');
   if (flags & ATTEMPT) writer.varint(record.attempt, 'attempt');
@@ -75,8 +81,8 @@ export function encodeRound(raw: RoundRecord, ledger: Ledger): Uint8Array {
   if (flags & EVALUATIONS) writeEvaluations(writer, record.evaluations);
   if (record.digest !== null) writer.hex(record.digest, 32, 'digest');
   if (!full) for (const bytes of record.bytes) writer.varint(bytes.length, 'probes');
-  for (const bytes of record.bytes) writer.raw(bytes);
-  return writer.finish();
+  const probes = Buffer.concat(record.bytes);
+  return writer.raw(flags & SIGNS ? packSigns(probes) : probes).finish();
 }
 
 /** Null where a flag is set that this version does not know. */
@@ -95,7 +101,7 @@ export function decodeRound(flags: number, reader: ByteReader, ledger: Ledger): 
   const counts = ledger.members.map(() => (flags & FULL ? max : reader.varint('probes', max)));
   if (!(flags & FULL) && counts.every((count) => count === max))
     throw invalid('counts that are all the maximum are not written');
-  const bytes = counts.map((count) => reader.raw(count));
+  const bytes = readProbes(counts, (flags & SIGNS) !== 0, reader);
   return {
     kind: 'round',
     round: ledger.round,
@@ -110,6 +116,15 @@ export function decodeRound(flags: number, reader: ByteReader, ledger: Ledger): 
   };
 }
 
+function readProbes(counts: readonly number[], signs: boolean, reader: ByteReader): Uint8Array[] {
+  const count = counts.reduce((sum, own) => sum + own, 0);
+  const all = signs ? readSigns(reader, count) : reader.raw(count);
+  if (all === null || areSigns([all]) !== signs)
+    throw invalid('its probes are written in a way that is never used');
+  let end = 0;
+  return counts.map((own) => all.slice(end, (end += own)));
+}
+
 /** After completion no probes are due, so the largest count is 0. */
 function maxProbes(ledger: Ledger): number {
   if (ledger.job === null) throw invalid('a round record before the genesis');
@@ -120,7 +135,9 @@ function maxProbes(ledger: Ledger): number {
 /** How long a plain round is that begins with `head`; null where its elapsed time does not end in it. */
 export function plainLength(head: Uint8Array, ledger: Ledger): number | null {
   const last = head.findIndex((byte, i) => i >= 3 && byte < 0x80);
-  return last < 0 ? null : last + 1 + ledger.members.length * (ledger.job === null ? 0 : maxProbes(ledger));
+  if (last < 0) return null;
+  const probes = ledger.members.length * (ledger.job === null ? 0 : maxProbes(ledger));
+  return last + 1 + (head[0]! & SIGNS ? packedLength(probes) : probes);
 }
 
 function readLoss(reader: ByteReader): number {

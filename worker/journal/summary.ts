@@ -4,13 +4,14 @@ import {
   combine,
   type Ledger,
   type Member,
-  payloadOf,
+  probesOf,
   SPLITS,
   type Split,
   type Totals,
 } from './ledger.ts';
 import { stageOf } from './plan.ts';
 import type { DisputeRecord, EndRecord, RoundRecord } from './record.ts';
+import { payloadBytes } from './signs.ts';
 
 export interface RoundSummary {
   readonly round: number;
@@ -119,18 +120,17 @@ interface Draft extends Omit<MemberSummary, 'last' | 'rounds' | 'probes'> {
 }
 
 function summariseRound(before: Ledger, record: RoundRecord, after: Ledger): RoundSummary {
-  const payloadBytes = payloadOf(record);
   const [train, validation, test] = SPLITS.map((split) => combine(record, split));
   return {
     round: record.round,
-    type: payloadBytes > 0 ? 'update' : after.finished ? 'final' : 'membership',
+    type: probesOf(record) > 0 ? 'update' : after.finished ? 'final' : 'membership',
     stage: stageOf(before.job!, record.round).index,
     elapsed: record.elapsed,
     attempt: record.attempt,
     loss: record.loss,
     members: before.members.map((member) => member.id),
     counts: record.bytes.map((bytes) => bytes.length),
-    payloadBytes,
+    payloadBytes: payloadBytes(record.bytes),
     joined: record.joins.map((join) => join.id),
     left: gone(before, after).map((member) => member.id),
     evaluations: { train: train!, validation: validation!, test: test! },

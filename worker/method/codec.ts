@@ -1,7 +1,9 @@
 /**
- * What a projected gradient becomes on the wire: one byte. Encoding happens at the probe's owner only and may use any
+ * What a projected gradient becomes: one byte. Encoding happens at the probe's owner only and may use any
  * arithmetic; decoding is part of every replica's state and is a table built from IEEE 754 multiplications.
  */
+import { MINUS, PLUS } from '../journal/signs.ts';
+
 export type CodecName = 'log8' | 'sign1';
 
 export interface Codec {
@@ -60,17 +62,18 @@ function log8(): Codec {
   };
 }
 
-/** One bit of information (FeedSign, arXiv 2501.17610): the sign; a measured zero abstains. */
+/**
+ * One bit of information (FeedSign, arXiv 2501.17610): the sign; a measured zero abstains. Five of them share a byte where
+ * they are sent and kept (`journal/signs.ts`).
+ */
 function sign1(): Codec {
-  const plus = 0x01;
-  const minus = 0x81;
   const values = new Float64Array(256).fill(Number.NaN);
-  values[plus] = 1;
-  values[minus] = -1;
+  values[PLUS] = 1;
+  values[MINUS] = -1;
   return {
     name: 'sign1',
     values,
-    encode: (value) => (!Number.isFinite(value) || value === 0 ? ABSTAIN : value > 0 ? plus : minus),
+    encode: (value) => (!Number.isFinite(value) || value === 0 ? ABSTAIN : value > 0 ? PLUS : MINUS),
   };
 }
 

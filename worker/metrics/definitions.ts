@@ -71,7 +71,7 @@ export const DEFINITIONS = {
   },
   onebyte_payload_bytes_total: {
     type: 'counter',
-    help: 'Bytes of probes: sent to a proposer, received in records.',
+    help: 'Bytes of probes (five signs share one): sent to a proposer, received in records.',
     labels: DIRECTION,
   },
   onebyte_socket_bytes_total: {

@@ -1,4 +1,4 @@
-import { payloadOf, SPLITS, totalRounds } from '../journal/index.ts';
+import { payloadBytes, SPLITS, totalRounds } from '../journal/index.ts';
 import type { Ledger } from '../journal/ledger.ts';
 import type { Effect, Event } from '../round/event.ts';
 import { tagOf } from '../round/messages.ts';
@@ -71,14 +71,14 @@ export class MemberMetrics {
     else if (effect.type === 'append') this.#appendAt = this.#now();
     else if (effect.type === 'diverged') metrics.add('onebyte_divergences_total');
     else if ((effect.type === 'send' || effect.type === 'broadcast') && effect.message.kind === 'proposal')
-      metrics.add('onebyte_payload_bytes_total', effect.message.bytes.length, { direction: 'sent' });
+      metrics.add('onebyte_payload_bytes_total', payloadBytes([effect.message.bytes]), { direction: 'sent' });
   }
 
   #entry({ record, ledger }: Extract<Event, { type: 'entry' }>, before: Ledger, state: MachineState): void {
     const metrics = this.#metrics;
     if (record.kind === 'dispute') metrics.add('onebyte_disputes_total');
     if (record.kind !== 'round') return;
-    metrics.add('onebyte_payload_bytes_total', payloadOf(record), { direction: 'received' });
+    metrics.add('onebyte_payload_bytes_total', payloadBytes(record.bytes), { direction: 'received' });
     if (ledger.round === before.round) return;
     const now = this.#now();
     // What is read while catching up took no time.

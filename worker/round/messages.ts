@@ -3,6 +3,7 @@ import { ByteReader, ByteWriter } from '../journal/bytes.ts';
 import { MAX_PROBES } from '../journal/job-text.ts';
 import { MAX_MEMBERS, SPLITS } from '../journal/ledger.ts';
 import type { Evaluation, Join } from '../journal/record.ts';
+import { areSigns, packSigns, readSigns } from '../journal/signs.ts';
 
 export type Sums = Omit<Evaluation, 'slot'>;
 
@@ -64,15 +65,18 @@ export type Message = Proposal | JoinRequest | LeaveRequest | LateNotice | Prese
 
 /** First byte of a message; its upper half is the format's version. */
 const KINDS = { proposal: 0x11, join: 0x12, leave: 0x13, late: 0x14, here: 0x15 } as const;
+/** A proposal whose probes are signs, packed. */
+const SIGNS = 0x16;
 const MAX_BEHIND = 2 ** 31 - 1;
 
 export function encodeMessage(message: Message): Uint8Array {
-  const writer = new ByteWriter().byte(KINDS[message.kind]);
+  const signs = message.kind === 'proposal' && areSigns([message.bytes]);
+  const writer = new ByteWriter().byte(signs ? SIGNS : KINDS[message.kind]);
   switch (message.kind) {
     case 'proposal':
       writer.hex(message.tag, TAG_BYTES, 'tag').varint(message.round, 'round');
       writer.varint(message.slot, 'slot').varint(message.attempt, 'attempt');
-      writer.varint(message.bytes.length, 'probes').raw(message.bytes);
+      writer.varint(message.bytes.length, 'probes').raw(signs ? packSigns(message.bytes) : message.bytes);
       writer.varint(message.lossCount, 'losses');
       if (message.lossCount > 0) writer.float32(message.lossSum);
       for (const { split, count, correct, lossSum } of message.evaluations) {
@@ -114,7 +118,8 @@ export function decodeMessage(bytes: Uint8Array): Message | null {
 function read(kind: number, reader: ByteReader): Message | null {
   switch (kind) {
     case KINDS.proposal:
-      return readProposal(reader);
+    case SIGNS:
+      return readProposal(reader, kind === SIGNS);
     case KINDS.join: {
       const run = reader.hex(TAG_BYTES);
       const id = reader.hex(8);
@@ -133,12 +138,15 @@ function read(kind: number, reader: ByteReader): Message | null {
   }
 }
 
-function readProposal(reader: ByteReader): Proposal {
+function readProposal(reader: ByteReader, signs: boolean): Proposal {
   const tag = reader.hex(TAG_BYTES);
   const round = reader.varint('round');
   const slot = reader.varint('slot', MAX_MEMBERS);
   const attempt = reader.varint('attempt', 2 ** 31 - 1);
-  const bytes = reader.raw(reader.varint('probes', MAX_PROBES));
+  const count = reader.varint('probes', MAX_PROBES);
+  const bytes = signs ? readSigns(reader, count) : reader.raw(count);
+  if (bytes === null || areSigns([bytes]) !== signs)
+    throw new OnebyteError('RECORD_INVALID', 'probes written in a way that is never used');
   const lossCount = reader.varint('losses', 2 ** 31 - 1);
   const lossSum = lossCount > 0 ? reader.float32() : 0;
   const evaluations: Sums[] = [];
