@@ -14,6 +14,7 @@ import { parseArgs } from 'node:util';
 import { parse, stringify } from 'yaml';
 import { TestJob } from '../test/nats/job.ts';
 import { NatsSystem } from '../test/nats/server.ts';
+import { resolveModel } from '../worker/data/cache.ts';
 import { emptyLedger } from '../worker/journal/index.ts';
 import { observe } from '../worker/round/observer.ts';
 import { SlowLinks, slowLinksMissing } from './lib/slow-links.ts';
@@ -48,6 +49,8 @@ const { plan } = job.spec.method;
 [plan[0].rounds, plan[1].rounds] = [values['head-rounds'], values.rounds].map(Number);
 writeFileSync(join(folder, 'job.yaml'), stringify(job));
 
+// The namespaces reach nothing but the server.
+await resolveModel(job.spec.model, { folder: example });
 const links = await SlowLinks.make(GROUPS.length, { rate, delay: rtt / 2, loss });
 const system = await NatsSystem.start({ host: '0.0.0.0' });
 const run = await TestJob.make(system, 1 << 26);

@@ -1,20 +1,17 @@
-import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import type { FineTuneJob } from '../crds/job.ts';
 import { sourcesFor } from '../crds/job-spec.ts';
-import { parseJobFile } from '../crds/validate.ts';
 import { createEvaluator, scratchBytes } from '../worker/engine/evaluators/create.ts';
 import { loadExamples } from '../worker/engine/load-examples.ts';
 import { OnebyteError } from '../worker/errors.ts';
 import { parseJob } from '../worker/journal/job-text.ts';
 import type { Split } from '../worker/journal/ledger.ts';
-import { unreadable } from '../worker/system-error.ts';
 import { NO_EXAMPLES } from '../worker/task/examples.ts';
 import { type Metrics, metricsOf } from '../worker/task/metrics.ts';
 import { sound } from './export.ts';
+import { readJobFile } from './job-file.ts';
 import { journalAt } from './journal-file.ts';
-import { mistakeLine } from './validate.ts';
 
 export interface EvaluateOptions {
   readonly split: Split;
@@ -34,7 +31,7 @@ const MEMORY = 2 ** 26;
  * @throws OnebyteError DATA_MISSING where the job has no such rows; what a replay and the reading of rows throw
  */
 export async function evaluateRun(run: string, file: string, options: EvaluateOptions): Promise<string[]> {
-  const sources = splitOf(await readJob(file, options.set), options.split);
+  const sources = splitOf((await readJobFile(file, options.set)).job, options.split);
   if (sources.length === 0)
     throw new OnebyteError('DATA_MISSING', `${file} has no data.${options.split}`, {
       field: `data.${options.split}`,
@@ -65,18 +62,6 @@ export async function evaluateRun(run: string, file: string, options: EvaluateOp
     await evaluator.close();
     await state.close();
   }
-}
-
-async function readJob(file: string, set: readonly string[]): Promise<FineTuneJob> {
-  const text = await readFile(file, 'utf8').catch((cause: unknown) => {
-    throw unreadable(file, cause);
-  });
-  const { job, mistakes } = parseJobFile(text, set);
-  if (job !== undefined) return job;
-  throw new OnebyteError('JOB_INVALID', mistakes.map((mistake) => mistakeLine(file, mistake)).join('\n'), {
-    field: file,
-    remedy: `correct it; onebyte validate ${file} checks it`,
-  });
 }
 
 /** A split's sources: the job's, and those of its groups that have their own. */

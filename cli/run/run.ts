@@ -1,16 +1,13 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname, resolve } from 'node:path';
-import type { FineTuneJob } from '../../crds/job.ts';
 import { jobText } from '../../crds/job-spec.ts';
-import { parseJobFile } from '../../crds/validate.ts';
 import { modelOf } from '../../worker/engine/job-model.ts';
 import { type Prepared, prepare } from '../../worker/engine/prepare.ts';
 import { OnebyteError } from '../../worker/errors.ts';
 import { parseJob } from '../../worker/journal/job-text.ts';
-import { unreadable } from '../../worker/system-error.ts';
 import type { Base } from '../base.ts';
-import { mistakeLine } from '../validate.ts';
+import { readJobFile } from '../job-file.ts';
 import { capabilities, createView, type View } from '../view/live.ts';
 import { planOf } from '../view/plan.ts';
 import { crewOf } from './crew.ts';
@@ -38,8 +35,7 @@ const DISMISSAL_MS = 5000;
 
 /** Runs a job on this machine, over the log in this process or over NATS. */
 export async function runJob(options: RunOptions): Promise<Finished> {
-  const text = await readJobText(options.file);
-  const job = parse(options, text);
+  const { text, job } = await readJobFile(options.file, options.set);
   const canonical = jobText(job);
   const assignment: Assignment = {
     job,
@@ -64,25 +60,6 @@ export async function runJob(options: RunOptions): Promise<Finished> {
     view.close();
     await venue.close();
   }
-}
-
-async function readJobText(file: string): Promise<string> {
-  try {
-    return await readFile(file, 'utf8');
-  } catch (cause) {
-    throw unreadable(file, cause);
-  }
-}
-
-function parse({ file, set }: RunOptions, text: string): FineTuneJob {
-  const { job, mistakes } = parseJobFile(text, set);
-  if (job) return job;
-  const count = mistakes.length === 1 ? 'a mistake' : `${mistakes.length} mistakes`;
-  const lines = mistakes.map((mistake) => mistakeLine(file, mistake));
-  throw new OnebyteError('JOB_INVALID', [`${file} has ${count}`, ...lines].join('\n'), {
-    field: file,
-    remedy: `correct it; onebyte validate ${file} checks it without running it`,
-  });
 }
 
 class Run {
