@@ -187,7 +187,9 @@ ip route add ${network.services} via ${network.host}
 run() { local n=$1; shift; while :; do "$@" >>${folder}/log/$n.log 2>&1; echo "$n: ended with $?" >>${folder}/log/$n.log; sleep 1; done & }
 run containerd ${CONTAINERD} --config ${folder}/containerd.toml --log-level warn
 while ! ctr version >/dev/null 2>&1; do sleep 0.05; done
-for image in $(cat ${folder}/images); do ctr -n k8s.io images import "$image" >>${folder}/log/import.log 2>&1; done
+# Once: they are on the disk of a node that boots again.
+[ -e ${folder}/disk/imported ] || for image in $(cat ${folder}/images); do ctr -n k8s.io images import "$image" >>${folder}/log/import.log 2>&1; done
+touch ${folder}/disk/imported
 run kubelet ${bin}/kubelet --config ${folder}/kubelet.json --kubeconfig ${folder}/pki/node.kubeconfig --root-dir /var/lib/kubelet --hostname-override ${name} --node-ip ${address} --v 0
 run kube-proxy ${bin}/kube-proxy --config ${folder}/proxy.json
 while :; do wait -n 2>/dev/null || sleep 0.2; done

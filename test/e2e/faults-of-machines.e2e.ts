@@ -9,7 +9,7 @@ import { FAKETIME } from '../cluster/node-files.ts';
 import { type FaultRun, RUN, startFaultRun } from './fault-run.ts';
 import { condition } from './job-view.ts';
 import { type Lab, labMissing, SYSTEM, TEAM } from './lab.ts';
-import { killWith, offerToOomKiller, processesWith } from './pods.ts';
+import { killWith, ofCluster, offerToOomKiller, processesWith } from './pods.ts';
 
 const skip = await labMissing();
 const noClock = existsSync(FAKETIME)
@@ -143,11 +143,12 @@ describe('a run whose machines fail', { skip }, () => {
 
   test('the volume of NATS is put back to an older copy: every worker takes back what is gone, exactly', async (t) => {
     const volume = lab.volume('nats');
+    const server = { POD_NAME: 'nats-0', ...ofCluster(lab.cluster) };
     const scale = async (replicas: number) => {
       await lab.kubectl('-n', SYSTEM, 'scale', 'statefulset/nats', `--replicas=${replicas}`);
       await lab.kubectl('-n', SYSTEM, 'rollout', 'status', 'statefulset/nats', '--timeout=120s');
       if (replicas > 0) return;
-      await lab.until('no server', async () => (await processesWith({ POD_NAME: 'nats-0' })).length === 0);
+      await lab.until('no server', async () => (await processesWith(server)).length === 0);
     };
     await scale(0);
     // As a backup does: the files stay their owner's.

@@ -7,7 +7,7 @@ import { chart } from '../operator/chart/helm.ts';
 import { type FaultRun, RUN, startFaultRun } from './fault-run.ts';
 import { eventReasons } from './job-view.ts';
 import { type Lab, labMissing, SYSTEM, TEAM } from './lab.ts';
-import { killWith } from './pods.ts';
+import { killWith, ofCluster } from './pods.ts';
 
 const skip = await labMissing();
 
@@ -44,7 +44,8 @@ describe('a run whose programs fail', { skip }, () => {
 
   test('the operator is killed (kill -9): training does not notice, and the next one knows all', async (t) => {
     await run.suffers(t, 'kill -9 of the operator', async () => {
-      assert.equal(await killWith({ ONEBYTE_LEADER_ELECTION: 'true', ONEBYTE_NAMESPACE: SYSTEM }), 1);
+      const operator = { ONEBYTE_LEADER_ELECTION: 'true', ...ofCluster(lab.cluster) };
+      assert.equal(await killWith(operator), 1);
     });
     const { round = 0 } = (await run.job()).status ?? {};
     await lab.until('the status goes on', async () => ((await run.job()).status?.round ?? 0) > round);
@@ -94,7 +95,7 @@ describe('a run whose programs fail', { skip }, () => {
 
   test('the server of NATS is killed (kill -9): workers wait for it and go on', async (t) => {
     await run.suffers(t, 'kill -9 of nats-server', async () => {
-      assert.equal(await killWith({ POD_NAME: 'nats-0' }), 1);
+      assert.equal(await killWith({ POD_NAME: 'nats-0', ...ofCluster(lab.cluster) }), 1);
     });
     await run.isWell(3);
     await run.isTrue(t);

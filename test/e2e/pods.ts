@@ -1,5 +1,12 @@
 /** Processes of pods as this machine sees them: what a kernel, an administrator or an accident does to them. */
 import { readdir, readFile, writeFile } from 'node:fs/promises';
+import type { Cluster } from '../cluster/cluster.ts';
+
+/** What every container of a cluster is told and none of another: its API server's address. */
+export function ofCluster({ network }: Cluster): Readonly<Record<string, string>> {
+  if (network === null) throw new Error('a cluster without nodes has no pods');
+  return { KUBERNETES_SERVICE_HOST: network.apiService };
+}
 
 /** Pids of the processes whose environment has all these values. */
 export async function processesWith(env: Readonly<Record<string, string>>): Promise<number[]> {
