@@ -5,7 +5,7 @@ import { columns, condition, type JobView, jobView, workerPods } from './job-vie
 import { Lab } from './lab.ts';
 import { replayed } from './replayed.ts';
 import type { RunWatch } from './run-watch.ts';
-import { dataObjects, FEW_ROWS, sentimentJob, stages } from './sentiment.ts';
+import { dataObjects, FEW_ROWS, sentimentJob, stages, TEMPLATE } from './sentiment.ts';
 
 /** Rounds between two digests in the log: what a fault's end is checked by. */
 const CHECK_ROUNDS = 25;
@@ -13,6 +13,12 @@ const CHECK_ROUNDS = 25;
 const LONG = 600_000;
 /** More than there is time for. */
 const ROUNDS = 1_000_000;
+
+/**
+ * Seconds that a worker's pod waits for a lost node: a manifest may say fewer than the operator's own 30, and Kubernetes
+ * takes the fewest.
+ */
+const NODE_LOST = 10;
 
 export const RUN = 'run';
 
@@ -51,7 +57,14 @@ export class FaultRun {
 
   static async start(lab: Lab, replicas = 3): Promise<FaultRun> {
     await lab.apply(dataObjects());
+    const tolerations = ['not-ready', 'unreachable'].map((name) => ({
+      key: `node.kubernetes.io/${name}`,
+      operator: 'Exists',
+      effect: 'NoExecute',
+      tolerationSeconds: NODE_LOST,
+    }));
     const run = {
+      template: { ...TEMPLATE, spec: { ...TEMPLATE?.spec, tolerations } },
       data: FEW_ROWS,
       method: stages(ROUNDS),
       evaluation: { everyRounds: 0 },

@@ -6,7 +6,8 @@ import { JwtOperator } from '../nats/jwt.ts';
 import { chart } from '../operator/chart/helm.ts';
 import { type FaultRun, RUN, startFaultRun } from './fault-run.ts';
 import { eventReasons } from './job-view.ts';
-import { type Lab, labMissing, SYSTEM, TEAM } from './lab.ts';
+import { type Lab, labMissing } from './lab.ts';
+import { SYSTEM, TEAM } from './namespaces.ts';
 import { killWith, ofCluster } from './pods.ts';
 
 const skip = await labMissing();

@@ -1,7 +1,8 @@
 /** A job and its pods as kubectl shows them. */
 import type { Status } from '../../crds/job.ts';
 import type { Pod } from '../../operator/kube/mod.ts';
-import { type Lab, SYSTEM, TEAM } from './lab.ts';
+import type { Lab } from './lab.ts';
+import { SYSTEM, TEAM } from './namespaces.ts';
 
 export interface JobView {
   readonly metadata: { readonly name: string; readonly uid: string; readonly generation: number };
@@ -10,7 +11,7 @@ export interface JobView {
 }
 
 export async function jobView(lab: Lab, name: string, namespace = TEAM): Promise<JobView> {
-  return lab.get<JobView>('-n', namespace, 'ftj', name);
+  return lab.read<JobView>(`/apis/onebyte.dev/v1alpha1/namespaces/${namespace}/finetunejobs/${name}`);
 }
 
 /** `True Reason` of a condition, or '' where the job has none of that type. */
@@ -21,12 +22,17 @@ export function condition(job: JobView, type: string): string {
 
 export async function workerPods(lab: Lab, job: string, namespace = TEAM): Promise<Pod[]> {
   const selector = `onebyte.dev/job=${job},app.kubernetes.io/component=worker`;
-  return (await lab.get<{ items: Pod[] }>('-n', namespace, 'pods', '-l', selector)).items;
+  return podsWith(lab, namespace, selector);
+}
+
+async function podsWith(lab: Lab, namespace: string, selector: string): Promise<Pod[]> {
+  const query = new URLSearchParams({ labelSelector: selector });
+  return (await lab.read<{ items: Pod[] }>(`/api/v1/namespaces/${namespace}/pods?${query}`)).items;
 }
 
 export async function operatorPods(lab: Lab): Promise<Pod[]> {
   const selector = 'app.kubernetes.io/name=onebyte,app.kubernetes.io/instance=onebyte';
-  return (await lab.get<{ items: Pod[] }>('-n', SYSTEM, 'pods', '-l', selector)).items;
+  return podsWith(lab, SYSTEM, selector);
 }
 
 /** The columns of `kubectl get ftj`, by their titles. */

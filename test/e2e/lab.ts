@@ -1,9 +1,9 @@
 /** A cluster with everything installed as a user would: NATS, the chart, volumes, namespaces under the restricted level. */
 import { execFile } from 'node:child_process';
-import { chmod, cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { resolveModel } from '../../worker/data/cache.ts';
+import { Client, loadConfig, realClock } from '../../operator/kube/mod.ts';
 import { type Cluster, startCluster } from '../cluster/cluster.ts';
 import { layersOf } from '../cluster/image.ts';
 import { nodesMissing } from '../cluster/machine.ts';
@@ -12,7 +12,9 @@ import { productImage } from '../cluster/product-image.ts';
 import { JwtOperator } from '../nats/jwt.ts';
 import { chart, helm } from '../operator/chart/helm.ts';
 import { missing } from '../tools/tool.ts';
+import { makeNamespaces, makeVolumes } from './furniture.ts';
 import { merged } from './merged.ts';
+import { SYSTEM, TEAM } from './namespaces.ts';
 import { NATS_CLAIM, natsValues } from './nats.ts';
 import {
   attach,
@@ -24,11 +26,6 @@ import {
   type Reach,
 } from './reach.ts';
 import { RunWatch } from './run-watch.ts';
-import { MODEL } from './sentiment.ts';
-import { claimObject, volumeObject } from './storage.ts';
-
-export const SYSTEM = 'onebyte';
-export const TEAM = 'team';
 
 /**
  * Why there can be no lab, or false.
@@ -73,7 +70,7 @@ interface ImageName {
   readonly tag: string;
 }
 
-/** Milliseconds between two looks. */
+/** Milliseconds between two looks: some cost a process, and what waits for them comes late by that. */
 const PAUSE = 250;
 
 /** Seconds since `from`, for people. */
@@ -88,6 +85,7 @@ export class Lab {
   readonly #own: Cluster | null;
   readonly #log: Log;
   #forward: Forward | null = null;
+  #client: Promise<Client> | null = null;
 
   private constructor(where: Cluster | Reach, image: ImageName, storage: string, log: Log) {
     this.reach = where;
@@ -102,9 +100,9 @@ export class Lab {
     const foreign = foreignKubeconfig();
     const lab = await (foreign === null ? Lab.#onOwn(options, log) : Lab.#onForeign(foreign, log));
     try {
-      await lab.#volumes(options.bare?.natsClaim ?? NATS_CLAIM);
+      await makeVolumes(lab, options.bare?.natsClaim ?? NATS_CLAIM);
       if (options.bare !== undefined) return lab;
-      await lab.#namespaces();
+      await makeNamespaces(lab);
       await lab.#install(options.values ?? {});
     } catch (error) {
       log(await lab.describe().catch(String));
@@ -151,6 +149,7 @@ export class Lab {
 
   async down(): Promise<void> {
     this.#forward?.close();
+    await this.#client?.then((client) => client.close());
     if (this.#own === null) await this.#leave();
     await this.reach.down();
   }
@@ -174,6 +173,16 @@ export class Lab {
   apply(objects: readonly object[]): Promise<string> {
     const list = { apiVersion: 'v1', kind: 'List', items: objects };
     return this.reach.kubectl(['apply', '--server-side', '-f', '-'], JSON.stringify(list));
+  }
+
+  /** Reads a path of the API without a process of its own: for what is looked at again and again. */
+  async read<T>(path: string): Promise<T> {
+    const { kubeconfig } = this.reach;
+    this.#client ??= loadConfig({ clock: realClock, kubeconfig }).then(
+      (config) =>
+        new Client({ config, clock: realClock, random: Math.random, fieldManager: 'test', attempts: 1 }),
+    );
+    return (await this.#client).read<T>(path);
   }
 
   async get<T>(...args: string[]): Promise<T> {
@@ -251,40 +260,6 @@ export class Lab {
     ];
     const texts = await Promise.all(parts.map((part) => this.kubectl(...part).catch(String)));
     return texts.map((text) => text.split('\n').slice(-40).join('\n')).join('\n---\n');
-  }
-
-  /** Folders of this machine, and the volumes that they are. */
-  async #volumes(natsClaim: string): Promise<void> {
-    const model = await resolveModel(MODEL, { folder: '/' });
-    const cached = join(this.volume('models'), 'models', MODEL.sha256);
-    await mkdir(cached, { recursive: true });
-    await cp(model, cached, { recursive: true });
-    for (const name of ['models', 'output', 'nats']) {
-      await mkdir(this.volume(name), { recursive: true });
-      // What a real storage class does for the group of the pods that mount it.
-      await chmod(this.volume(name), 0o777);
-    }
-    await chmod(join(this.volume('models'), 'models'), 0o777);
-    await this.apply([
-      volumeObject(TEAM, 'models', this.volume('models')),
-      volumeObject(TEAM, 'output', this.volume('output')),
-      volumeObject(SYSTEM, natsClaim, this.volume('nats')),
-    ]);
-  }
-
-  async #namespaces(): Promise<void> {
-    for (const name of [SYSTEM, TEAM]) await this.restrictedNamespace(name);
-    await this.apply([claimObject(TEAM, 'models'), claimObject(TEAM, 'output')]);
-    const secret = (name: string, stringData: Record<string, string>) => ({
-      apiVersion: 'v1',
-      kind: 'Secret',
-      metadata: { name, namespace: SYSTEM },
-      stringData,
-    });
-    await this.apply([
-      secret('nats-operator', { credentials: this.nats.credentials('operator') }),
-      secret('nats-account', { seed: this.nats.accountSeed }),
-    ]);
   }
 
   async #install(values: object): Promise<void> {

@@ -47,7 +47,7 @@ export function scrapes(kubeconfig: string): object[] {
 export function hastened(rules: string): string {
   return rules
     .replaceAll(/for: \d+m/g, 'for: 2s')
-    .replaceAll(/\[\d+[mh]\]/g, '[15s]')
+    .replaceAll(/\[\d+[mh]\]/g, '[8s]')
     .replaceAll('> 1800', '> 8')
     .replaceAll('> 600', '> 4');
 }

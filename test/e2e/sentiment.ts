@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import type { Spec } from '../../crds/job.ts';
-import { TEAM } from './lab.ts';
+import { TEAM } from './namespaces.ts';
 
 const example = join(import.meta.dirname, '..', '..', 'examples', 'sentiment');
 const manifest = parse(readFileSync(join(example, 'kubernetes.yaml'), 'utf8')) as {
@@ -11,6 +11,7 @@ const manifest = parse(readFileSync(join(example, 'kubernetes.yaml'), 'utf8')) a
   spec: Spec;
 };
 export const MODEL = manifest.spec.model;
+export const TEMPLATE = manifest.spec.template;
 const SOURCES = ['movies', 'products', 'news', 'tweets'];
 
 /** One ConfigMap for each source, and one with the calibration text. */

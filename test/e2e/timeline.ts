@@ -1,6 +1,7 @@
 /** Where the time goes from an applied job to its first round, as its workers' own logs tell it. */
 import type { Pod } from '../../operator/kube/mod.ts';
-import { type Lab, TEAM } from './lab.ts';
+import type { Lab } from './lab.ts';
+import { TEAM } from './namespaces.ts';
 
 /** A line that pino wrote. */
 interface Line {
