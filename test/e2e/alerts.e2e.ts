@@ -46,7 +46,9 @@ describe('alerts on real nodes', { skip }, () => {
   /** Holds a fault to its alerts: they fire while it lasts, and clear once it is over. */
   async function held(t: Test, alerts: readonly string[], fault: Fault): Promise<void> {
     const seen = new Map<string, number>();
-    for (const alert of alerts) assert.equal(await firing(alert), false, `${alert} fires before`);
+    // A fault before this one may have made them fire, and the run that is well again is a few looks ahead of them.
+    for (const alert of alerts)
+      await lab.until(`${alert} is quiet before`, async () => !(await firing(alert)), 60_000);
     let from = performance.now();
     await fault.begin();
     const allFired = async () => {

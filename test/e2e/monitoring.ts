@@ -49,5 +49,5 @@ export function hastened(rules: string): string {
     .replaceAll(/for: \d+m/g, 'for: 2s')
     .replaceAll(/\[\d+[mh]\]/g, '[8s]')
     .replaceAll('> 1800', '> 8')
-    .replaceAll('> 600', '> 4');
+    .replaceAll('> 600', '> 8');
 }
