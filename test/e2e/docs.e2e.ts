@@ -1,7 +1,7 @@
 /** What the pages for users say is what happens: every block marked `sh` of docs/install.md, in order, on real nodes. */
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
-import { copyFile, cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -13,22 +13,6 @@ import { Lab, labMissing } from './lab.ts';
 
 const skip = await labMissing();
 const root = join(import.meta.dirname, '..', '..');
-
-/** Rows that are left of each file of data: what a command does is the same with all, and takes four times as long. */
-const ROWS = 400;
-
-/** What the page's commands look at, as a checkout has it, with fewer rows. */
-async function checkoutIn(folder: string): Promise<string> {
-  const checkout = join(folder, 'checkout');
-  for (const part of ['charts', 'examples'])
-    await cp(join(root, part), join(checkout, part), { recursive: true });
-  const data = join(checkout, 'examples', 'sentiment', 'data');
-  for (const name of (await readdir(data)).filter((one) => one.endsWith('.jsonl'))) {
-    const lines = (await readFile(join(data, name), 'utf8')).split('\n');
-    await writeFile(join(data, name), `${lines.filter(Boolean).slice(0, ROWS).join('\n')}\n`);
-  }
-  return checkout;
-}
 
 /** Blocks of a page that say what language they are in, `sh`. */
 function commandsOf(page: string): string[] {
@@ -72,12 +56,11 @@ describe('docs/install.md', { skip }, () => {
       HOME: folder,
       KUBECONFIG: kubeconfig,
     };
-    const checkout = await checkoutIn(folder);
     const blocks = commandsOf(readFileSync(join(root, 'docs', 'install.md'), 'utf8'));
     assert.ok(blocks.length >= 5);
     for (const block of blocks) {
       const began = performance.now();
-      const { code, stdout, stderr } = await run('bash', ['-euc', `cd ${checkout}\n${block}`], env);
+      const { code, stdout, stderr } = await run('bash', ['-euc', `cd ${root}\n${block}`], env);
       const first = block.split('\n')[0]!;
       assert.equal(code, 0, `${block}\n${stdout}\n${stderr}\n${await lab.describe()}`);
       t.diagnostic(`${((performance.now() - began) / 1000).toFixed(0)} s: ${first}`);
