@@ -5,7 +5,7 @@ import { chunksByLength, padBatch } from '../task/batch.ts';
 import type { Examples } from '../task/examples.ts';
 import { type Basis, quantiseRows, randomSigns, siteName } from './basis.ts';
 import { leadingEigenvectors, OVERSAMPLING } from './eigen.ts';
-import { Session } from './evaluators/session.ts';
+import { openForward } from './evaluators/forward.ts';
 
 /** Second moments of what the matrices of each site read: the mean over tokens of x x^T, [width, width]. */
 export type Moments = ReadonlyMap<string, { readonly width: number; readonly values: Float64Array }>;
@@ -31,8 +31,8 @@ export async function measureMoments(
   const chosen = [...readers].filter(([site]) => wanted.has(site));
   const last = Math.max(...chosen.map(([, matrix]) => matrix.layer)) + 1;
   const moments = chosen.map(([, { name }]) => name);
-  const graph = model.graph({ from: 'ids', to: { layer: last }, pooling: 'mean', moments });
-  const session = await Session.open(graph, { threads });
+  const graph = { from: 'ids', to: { layer: last }, pooling: 'mean', moments } as const;
+  const session = await openForward(model, graph, { threads });
   const sums = new Map(
     chosen.map(([site, m]) => [site, { width: m.in, values: new Float64Array(m.in * m.in) }]),
   );

@@ -27,6 +27,8 @@ export interface Model {
   readonly fillsGaps: boolean;
   /** Its graph starts at the ids or at pooled features, and at no layer between. */
   readonly uncut?: boolean;
+  /** A decoder's matrices [vocabulary, hidden], which may be one: of the tokens read, and of the scores. */
+  readonly tokenWeights?: { readonly embeddings: string; readonly scores: string };
   readonly weights: Weights;
   /** Every weight matrix of the layers, in a fixed order: by layer, then query, key, value, output, gate, up, down. */
   readonly matrices: readonly Matrix[];

@@ -1,6 +1,6 @@
 import type { TensorView, Weights } from './tensor.ts';
 
-export type Dtype = 'float32' | 'int32' | 'int64';
+export type Dtype = 'float32' | 'int32' | 'int64' | 'int8' | 'uint8';
 
 /**
  * One input or output of a graph. A string in `dims` is a dimension chosen at run time: `examples`, `tokens`,
@@ -49,10 +49,12 @@ export type GraphFrom = 'ids' | number | 'pooled';
  * - `loss`: input `labels` int32 [examples]; outputs `loss` (cross-entropy, nats), `correct` (1 or 0) and `best` (the
  *   label of the largest score), float32 [probes, examples]. Of tokens: other inputs, sums over an example's tokens,
  *   and no `best`.
+ * - `scored`: of tokens only, the rows that are multiplied with the matrix of tokens: output `scored` [probes, scored,
+ *   hidden], input `positions` as for the loss.
  *
  * Where adapters stand before the end, the first two get a leading `probes` axis too.
  */
-export type GraphTo = { readonly layer: number } | 'pooled' | 'logits' | 'loss';
+export type GraphTo = { readonly layer: number } | 'pooled' | 'scored' | 'logits' | 'loss';
 
 /** A trained low-rank part of some matrices. All matrices of one graph share the rank and the probes axis. */
 export type Adapters =
@@ -87,6 +89,8 @@ export interface GraphOptions {
    * - `tokens`: chosen tokens of the text itself, see `tokenLoss`.
    */
   readonly end?: 'head' | 'words' | 'tokens';
+  /** Most tokens of a text that the graph is fed; by default what the model can. Tables of positions are as long. */
+  readonly longest?: number;
   /** Labels of the head, or words; needed for `logits` and `loss`, except of `tokens`. */
   readonly labels?: number;
   /** `words`: token ids, by label. */

@@ -1,5 +1,5 @@
 import type { Matrix, Model } from './family.ts';
-import { anglesOf, buildLlamaGraph, EMBEDDINGS, LLAMA_MATRICES, tokenMatrix } from './llama.ts';
+import { buildLlamaGraph, EMBEDDINGS, LLAMA_MATRICES, tokenMatrix } from './llama.ts';
 import type { LlamaConfig } from './llama-config.ts';
 import { fittingWeights } from './shapes.ts';
 import type { TensorView } from './tensor.ts';
@@ -65,7 +65,6 @@ export function llamaShapes(config: LlamaConfig): Map<string, readonly number[]>
  */
 export function llamaModel(config: LlamaConfig, stored: ReadonlyMap<string, TensorView>): Model {
   const weights = fittingWeights(llamaShapes(config), stored);
-  const angles = anglesOf(config);
   return {
     family: 'llama',
     layers: config.layers,
@@ -76,7 +75,8 @@ export function llamaModel(config: LlamaConfig, stored: ReadonlyMap<string, Tens
     fillsGaps: false,
     weights,
     matrices: llamaMatrices(config),
-    graph: (options) => buildLlamaGraph(config, angles, { weights, hidden: config.hidden, ...options }),
+    tokenWeights: { embeddings: `${EMBEDDINGS}.weight`, scores: `${tokenMatrix(config)}.weight` },
+    graph: (options) => buildLlamaGraph(config, { weights, hidden: config.hidden, ...options }),
     withWeights: (changed) => new Map([...weights, ...changed]),
   };
 }

@@ -25,7 +25,7 @@ export function tokenMatrix({ tied }: LlamaConfig): string {
 }
 
 /** Cosine and sine of each pair's angle at each position, [positions, headWidth / 2] each. */
-export interface Angles {
+interface Angles {
   readonly cos: TensorView;
   readonly sin: TensorView;
 }
@@ -33,9 +33,9 @@ export interface Angles {
 /** Longest text that a job may ask for. */
 const LONGEST = 8192;
 
-export function anglesOf(config: LlamaConfig): Angles {
+function anglesOf(config: LlamaConfig, longest = LONGEST): Angles {
   const frequencies = ropeFrequencies(config);
-  const positions = Math.min(config.positions, LONGEST);
+  const positions = Math.min(config.positions, longest);
   const half = frequencies.length;
   const table = (f: (x: number) => number): TensorView => ({
     dims: [positions, half],
@@ -51,10 +51,10 @@ export function anglesOf(config: LlamaConfig): Angles {
  * feed-forward; grouped queries: Ainslie et al. 2023), from any layer to any layer, for ONNX Runtime. Padding stands
  * at the end of a text, where nothing that counts can see it, so the mask has no part in the attention.
  */
-export function buildLlamaGraph(config: LlamaConfig, angles: Angles, options: GraphOptions): BuiltGraph {
+export function buildLlamaGraph(config: LlamaConfig, options: GraphOptions): BuiltGraph {
   const onnx = new OnnxWriter(options.standalone);
   const block = new BlockWriter(onnx, options);
-  assemble(block, new LlamaWriter(config, angles, block), options);
+  assemble(block, new LlamaWriter(config, anglesOf(config, options.longest), block), options);
   return onnx.finish('llama');
 }
 

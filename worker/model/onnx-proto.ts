@@ -18,6 +18,8 @@ const ELEMENT: Record<Port['dtype'], TensorProto_DataType> = {
   float32: TensorProto_DataType.FLOAT,
   int32: TensorProto_DataType.INT32,
   int64: TensorProto_DataType.INT64,
+  int8: TensorProto_DataType.INT8,
+  uint8: TensorProto_DataType.UINT8,
 };
 
 /** What a weight in a file may be made of. */

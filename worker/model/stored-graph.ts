@@ -5,7 +5,7 @@ import type { Place, Stored } from './stored.ts';
 /** Number of TensorProto.DataType. */
 const FLOAT = 1;
 
-type Blocks = Extract<Stored, { type: 'blocks' }>;
+export type Blocks = Extract<Stored, { type: 'blocks' }>;
 
 /** A weight that stays in a file, by its name and [out, in]. */
 export interface StoredWeight {
@@ -37,7 +37,7 @@ function parts(onnx: OnnxWriter, { name, dims, stored }: StoredWeight & { readon
 const wide = (onnx: OnnxWriter, x: string): string => onnx.node('Cast', [x], { attributes: { to: FLOAT } });
 
 /** Scales or least values as float32; what is widened lives for one node alone. */
-function scalesOf(onnx: OnnxWriter, { form }: Blocks, x: string): string {
+function scalesOf(onnx: OnnxWriter, { form }: Pick<Blocks, 'form'>, x: string): string {
   return form.scales === 'F32' ? x : wide(onnx, x);
 }
 
@@ -132,9 +132,9 @@ export function storedRows(onnx: OnnxWriter, weight: StoredWeight, ids: string):
 }
 
 /** Codes [..., blocks, bytes] with their scales [..., blocks] to weights of the shape asked for. */
-function opened(
+export function opened(
   onnx: OnnxWriter,
-  stored: Blocks,
+  stored: Pick<Blocks, 'form'>,
   codes: string,
   scales: string,
   least: string | undefined,

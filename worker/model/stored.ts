@@ -59,18 +59,26 @@ function bytesAt({ path, offset, bytes }: Place): Uint8Array<ArrayBuffer> {
   const into = new Uint8Array(bytes);
   const file = openSync(path, 'r');
   try {
-    for (let got = 0; got < bytes; ) {
-      const count = readSync(file, into, got, bytes - got, offset + got);
-      if (count === 0) {
-        throw new OnebyteError('MODEL_FILE_INVALID', `${path} has become shorter`, {
-          field: path,
-          remedy: 'leave the files of a model alone while it is used',
-        });
-      }
-      got += count;
-    }
+    readWhole(file, path, offset, into);
   } finally {
     closeSync(file);
   }
   return into;
+}
+
+/**
+ * Fills memory from a place of an open file.
+ * @throws {OnebyteError} MODEL_FILE_INVALID where the file ends before
+ */
+export function readWhole(file: number, path: string, offset: number, into: Uint8Array): void {
+  for (let got = 0; got < into.length; ) {
+    const count = readSync(file, into, got, into.length - got, offset + got);
+    if (count === 0) {
+      throw new OnebyteError('MODEL_FILE_INVALID', `${path} has become shorter`, {
+        field: path,
+        remedy: 'leave the files of a model alone while it is used',
+      });
+    }
+    got += count;
+  }
 }

@@ -47,6 +47,11 @@ export function tokenLoss(block: BlockWriter, parts: FamilyParts, x: Hidden, opt
     writeLogits(block, parts, scores, options);
     return;
   }
+  if (to === 'scored') {
+    onnx.node('Identity', [h.name], { outputs: ['scored'] });
+    onnx.output('scored', 'float32', ['probes', 'scored', parts.hidden]);
+    return;
+  }
   const targets = onnx.input('targets', 'int32', ['scored']);
   const shares = onnx.input('shares', 'float32', ['scored', 'examples']);
   const { total, best } = overVocabulary(block, `${matrix}.weight`, h.name, bias);
@@ -76,10 +81,8 @@ function overVocabulary(
 ): { total: string; best: string } {
   const { onnx } = block;
   const parts = block.tiles(weight, x, bias).map(({ from, project }) => {
-    const scores = project();
-    const best = onnx.node('ArgMax', [scores], { attributes: { axis: -1, keepdims: 1 } });
-    const most = onnx.node('GatherElements', [scores, best], { attributes: { axis: -1 } });
-    return { total: logSumExp(onnx, scores), most, best: onnx.node('Add', [best, onnx.scalar(from)]) };
+    const { total, most, best } = overTokens(onnx, project());
+    return { total, most, best: onnx.node('Add', [best, onnx.scalar(from)]) };
   });
   const join = (values: string[]) =>
     values.length === 1 ? values[0]! : onnx.node('Concat', values, { attributes: { axis: -1 } });
@@ -91,6 +94,13 @@ function overVocabulary(
   const which = onnx.node('ArgMax', [most], { attributes: { axis: -1, keepdims: 1 } });
   const chosen = onnx.node('GatherElements', [best, which], { attributes: { axis: -1 } });
   return { total: narrow(logSumExp(onnx, total)), best: narrow(chosen) };
+}
+
+/** Scores [..., n]: their log-sum-exp, the largest and its place, [..., 1] each. */
+export function overTokens(onnx: OnnxWriter, scores: string): { total: string; most: string; best: string } {
+  const best = onnx.node('ArgMax', [scores], { attributes: { axis: -1, keepdims: 1 } });
+  const most = onnx.node('GatherElements', [scores, best], { attributes: { axis: -1 } });
+  return { total: logSumExp(onnx, scores), most, best };
 }
 
 /** [..., n] to [..., 1]. */

@@ -3,12 +3,12 @@ import type { Examples } from '../../task/examples.ts';
 import type { Outcomes } from '../../task/metrics.ts';
 import { type Aborted, check, type Sums } from '../evaluator.ts';
 import { type Chunking, evaluationLimit } from './runner.ts';
-import type { Feed, Session } from './session.ts';
+import type { Feed, Forward } from './session.ts';
 import type { RowSource, Split } from './source.ts';
 
 export interface EvaluationOptions {
   /** Ends in `loss`. */
-  readonly session: Session;
+  readonly session: Forward;
   readonly source: RowSource;
   readonly examples: Readonly<Record<Split, Examples>>;
   readonly chunking: Chunking;

@@ -6,7 +6,7 @@ import { throughGate } from '../exit-gate.ts';
 
 /** What a graph is fed: memory and dims. The memory is read where it lies, also when it is shared. */
 export interface Feed {
-  readonly data: Float32Array | Int32Array;
+  readonly data: Float32Array | Int32Array | Int8Array | Uint8Array;
   readonly dims: readonly number[];
 }
 
@@ -15,10 +15,20 @@ export interface SessionOptions {
   readonly threads: number;
 }
 
+/** Something that computes outputs from feeds, and leaves out feeds that it has no input for. */
+export interface Forward {
+  /** Its first output, by whatever name. */
+  readonly output: string;
+  /** @throws OnebyteError ENGINE_FAILED */
+  run(feeds: Readonly<Record<string, Feed>>): Promise<Outputs>;
+  close(): Promise<void>;
+}
+
+export type Outputs = Readonly<Record<string, Float32Array>>;
+
 /** A graph that is ready to run. */
-export class Session {
+export class Session implements Forward {
   readonly inputs: ReadonlySet<string>;
-  /** First output of the graph, by whatever name. */
   readonly output: string;
   /** Memory that the runtime may read frozen weights from for as long as it lives; the protobuf it has read. */
   readonly external: BuiltGraph['external'];
@@ -54,15 +64,10 @@ export class Session {
     }
   }
 
-  /**
-   * Runs the graph. Feeds that it has no input for are left out.
-   * @throws OnebyteError ENGINE_FAILED
-   */
-  async run(feeds: Readonly<Record<string, Feed>>): Promise<Readonly<Record<string, Float32Array>>> {
+  async run(feeds: Readonly<Record<string, Feed>>): Promise<Outputs> {
     const tensors: Record<string, Tensor> = {};
     for (const [name, { data, dims }] of Object.entries(feeds)) {
-      if (this.inputs.has(name))
-        tensors[name] = new Tensor(data instanceof Int32Array ? 'int32' : 'float32', data, dims);
+      if (this.inputs.has(name)) tensors[name] = tensorOf(data, dims);
     }
     try {
       const outputs = await throughGate(() => this.#session.run(tensors));
@@ -76,6 +81,19 @@ export class Session {
 
   async close(): Promise<void> {
     await throughGate(() => this.#session.release());
+  }
+}
+
+function tensorOf(data: Feed['data'], dims: readonly number[]): Tensor {
+  switch (data.constructor) {
+    case Float32Array:
+      return new Tensor('float32', data as Float32Array, dims);
+    case Int32Array:
+      return new Tensor('int32', data as Int32Array, dims);
+    case Int8Array:
+      return new Tensor('int8', data as Int8Array, dims);
+    default:
+      return new Tensor('uint8', data as Uint8Array, dims);
   }
 }
 

@@ -3,7 +3,7 @@ import type { Batch } from '../../task/batch.ts';
 import { type ChunkLimit, chunksByLength, padBatch } from '../../task/batch.ts';
 import type { Examples } from '../../task/examples.ts';
 import { ActivationCache, Budget } from './cache.ts';
-import type { Feed, Session } from './session.ts';
+import type { Feed, Forward } from './session.ts';
 
 export type Split = Evaluation['split'];
 export const SPLITS: readonly Split[] = ['train', 'validation', 'test'];
@@ -23,12 +23,12 @@ export interface SourceOptions {
 export class RowSource {
   readonly #options: SourceOptions;
   /** Computes what is frozen; null where nothing is and rows are fed as they are. */
-  readonly #frozen: Session | null;
+  readonly #frozen: Forward | null;
   /** `hidden`: per token. `pooled`: per example. */
   readonly #kind: 'ids' | 'hidden' | 'pooled';
   readonly #caches: Readonly<Record<Split, ActivationCache>>;
 
-  constructor(options: SourceOptions, kind: 'ids' | 'hidden' | 'pooled', frozen: Session | null) {
+  constructor(options: SourceOptions, kind: 'ids' | 'hidden' | 'pooled', frozen: Forward | null) {
     this.#options = options;
     this.#kind = kind;
     this.#frozen = frozen;
@@ -80,7 +80,7 @@ export class RowSource {
 
   /** Padded like the batch; what lies in the padding is zero, and masked. */
   async #activations(
-    frozen: Session,
+    frozen: Forward,
     split: Split,
     rows: ArrayLike<number>,
     batch: Batch,
@@ -117,7 +117,7 @@ export class RowSource {
     return data;
   }
 
-  async #compute(frozen: Session, { ids, mask, count, tokens }: Batch): Promise<Float32Array> {
+  async #compute(frozen: Forward, { ids, mask, count, tokens }: Batch): Promise<Float32Array> {
     const dims = [count, tokens];
     const outputs = await frozen.run({
       input_ids: { data: ids, dims },

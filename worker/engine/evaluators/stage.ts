@@ -10,10 +10,10 @@ import { basisFloats } from '../basis.ts';
 import { type Objective, objectiveOf } from '../objective.ts';
 import { type EnginePlan, type EngineStage, HEAD_BIAS, HEAD_WEIGHT, layerOf } from '../plan.ts';
 import { epochBasis } from '../stages.ts';
+import { openForward } from './forward.ts';
 import { GroupedRunner, groupedScratchBytes } from './grouped.ts';
 import { InPlaceRunner } from './inplace.ts';
 import type { Chunking, Runner } from './runner.ts';
-import { Session } from './session.ts';
 import { RowSource, type Split } from './source.ts';
 
 export interface StageOptions {
@@ -61,7 +61,11 @@ export async function openStage(
   options.state.freeScratch();
   const { state, plan, job, folder, threads } = options;
   const objective = objectiveOf(job.task, folder.model, folder.tokenizer);
-  const base = { ...objective, weights: weightsOf(state, plan, folder.model) };
+  const base = {
+    ...objective,
+    longest: job.task.maxTokens,
+    weights: weightsOf(state, plan, folder.model),
+  };
   const frozenHead = plan.head && !stage.perturbed.includes(HEAD_WEIGHT);
   const head = frozenHead
     ? { weight: tensorView(state, HEAD_WEIGHT), bias: tensorView(state, HEAD_BIAS) }
@@ -79,8 +83,8 @@ export async function openStage(
   const adapters = adaptersOf(options, stage, epoch);
   const inputs = new Set(stage.weights.map((i) => plan.tensors[i]!.name));
   try {
-    const built = folder.model.graph({ ...graph, inputs, ...(adapters && { adapters }) });
-    const session = await Session.open(built, { threads });
+    const whole = { ...graph, inputs, ...(adapters && { adapters }) };
+    const session = await openForward(folder.model, whole, { threads });
     const runner =
       stage.scope.type === 'full'
         ? new InPlaceRunner({ ...common, session, trained: inPlaceInputs(plan, stage) })
@@ -92,7 +96,7 @@ export async function openStage(
   }
 }
 
-type Base = Objective & { readonly weights: Weights };
+type Base = Objective & { readonly longest: number; readonly weights: Weights };
 
 function startOf(stage: EngineStage, model: Model): GraphFrom {
   if (stage.scope.type === 'head') return 'pooled';
@@ -125,7 +129,7 @@ async function openSource(
   const options = { examples, padId: tokenizer.padId, width: model.hidden, memoryBudgetBytes };
   if (from === 'ids') return new RowSource(options, 'ids', null);
   const to = from === 'pooled' ? from : { layer: from };
-  const frozen = await Session.open(model.graph({ ...base, from: 'ids', to }), { threads });
+  const frozen = await openForward(model, { ...base, from: 'ids', to }, { threads });
   return new RowSource(options, from === 'pooled' ? 'pooled' : 'hidden', frozen);
 }
 
