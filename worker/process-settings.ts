@@ -24,14 +24,16 @@ const YOUNG = '--max-semi-space-size=1';
 /**
  * A process that keeps little besides the model. What `env` says itself holds.
  * @param compiled folder where Node keeps what it makes of sources: then no worker has a compiler of TypeScript in memory
+ * @param sources whether the process runs sources: of a compiled program nothing is kept, which takes memory to write
  */
 export function thinProcess(
   env: Readonly<Record<string, string | undefined>>,
   compiled: string,
   execArgv: readonly string[] = process.execArgv,
+  sources = import.meta.filename.endsWith('.ts'),
 ): ProcessSettings {
   return {
-    env: { ...ALLOCATOR, NODE_COMPILE_CACHE: join(compiled, 'compiled'), ...env },
+    env: { ...ALLOCATOR, ...(sources && { NODE_COMPILE_CACHE: join(compiled, 'compiled') }), ...env },
     execArgv: [YOUNG, ...execArgv],
   };
 }
