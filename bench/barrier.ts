@@ -12,7 +12,7 @@ import { parseArgs } from 'node:util';
 import { type Done, Fleet, TestMember } from '../test/nats/fleet.ts';
 import { freshUid, TestJob } from '../test/nats/job.ts';
 import { NatsSystem } from '../test/nats/server.ts';
-import { genesisFor, jobOf } from '../test/simulation/job.ts';
+import { genesisFor, jobOf, PLAIN_CHOICES } from '../test/simulation/job.ts';
 import { BusHub } from '../worker/bus/ipc.ts';
 import { emptyLedger, sealRecord } from '../worker/journal/index.ts';
 import { childChannel } from '../worker/log/channel.ts';
@@ -38,14 +38,6 @@ const [workers, rounds, warm, probes, repeat] = [
   values.probes,
   values.repeat,
 ].map(Number) as [number, number, number, number, number];
-const choices = {
-  momentum: 0,
-  seedPool: 0,
-  evaluateEvery: 0,
-  digestEvery: 0,
-  forwards: 0,
-  codec: 'log8',
-} as const;
 const stateless = !values.state;
 
 async function overNats(): Promise<Done[]> {
@@ -70,7 +62,7 @@ async function overEmbedded(): Promise<Done[]> {
   const log = await EmbeddedLog.open(join(folder, 'log'));
   const hub = new BusHub();
   const uid = freshUid();
-  const genesis = { ...genesisFor(jobOf({ ...choices, rounds: [rounds], probes })), uid };
+  const genesis = { ...genesisFor(jobOf({ ...PLAIN_CHOICES, rounds: [rounds], probes })), uid };
   await log.append(sealRecord(emptyLedger(), genesis), { expectedLast: 0, id: 'genesis' });
   const members = Array.from({ length: workers }, (_, i) => {
     const config = { worker: `w${i}`, expected: workers, stages: 1, probeMs: 0, stateless, witnessEvery: 0 };

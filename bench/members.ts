@@ -8,7 +8,7 @@
 import { parseArgs } from 'node:util';
 import { StatelessEngine } from '../test/nats/null-engine.ts';
 import { clockOf } from '../test/round/virtual-clock.ts';
-import { genesisFor, jobOf } from '../test/simulation/job.ts';
+import { genesisFor, jobOf, PLAIN_CHOICES } from '../test/simulation/job.ts';
 import type { Bus } from '../worker/bus/bus.ts';
 import { SimulatedBus } from '../worker/bus/simulated.ts';
 import { emptyLedger, sealRecord } from '../worker/journal/index.ts';
@@ -30,15 +30,7 @@ const { values } = parseArgs({
 const [rounds, warm] = [values.rounds, values.warm].map(Number) as [number, number];
 /** Virtual milliseconds of a probe. */
 const PROBE = 20;
-const choices = {
-  momentum: 0,
-  seedPool: 0,
-  evaluateEvery: 0,
-  digestEvery: 0,
-  forwards: 0,
-  probes: 1,
-  codec: 'log8',
-} as const;
+const choices = { ...PLAIN_CHOICES, probes: 1 };
 
 interface Traffic {
   sent: number;

@@ -1,6 +1,6 @@
 /** The program as users have it: compiled, as `npm run build` does. */
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
@@ -13,18 +13,12 @@ const ROOT = resolve(import.meta.dirname, '..', '..');
  */
 export function compiledCopy(sources: readonly string[]): string {
   const outDir = mkdtempSync(join(tmpdir(), 'onebyte-compiled-'));
-  const project = join(ROOT, `tsconfig.${process.pid}.json`);
-  const compilerOptions = { noEmit: false, outDir, rootDir: '.' };
-  writeFileSync(
-    project,
-    JSON.stringify({ extends: './tsconfig.json', compilerOptions, include: ['worker', ...sources] }),
-  );
-  try {
-    execFileSync(join(ROOT, 'node_modules', '.bin', 'tsc'), ['-p', project], { stdio: 'inherit' });
-  } finally {
-    rmSync(project);
-  }
   copyFileSync(join(ROOT, 'package.json'), join(outDir, 'package.json'));
   symlinkSync(join(ROOT, 'node_modules'), join(outDir, 'node_modules'));
+  const project = join(outDir, 'tsconfig.json');
+  const compilerOptions = { noEmit: false, outDir, rootDir: ROOT };
+  const include = ['worker', ...sources].map((source) => join(ROOT, source));
+  writeFileSync(project, JSON.stringify({ extends: join(ROOT, 'tsconfig.json'), compilerOptions, include }));
+  execFileSync(join(ROOT, 'node_modules', '.bin', 'tsc'), ['-p', project], { stdio: 'inherit' });
   return outDir;
 }

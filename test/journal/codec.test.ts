@@ -158,6 +158,16 @@ describe('a record in bytes', () => {
     });
   });
 
+  it('of signs is packed, and of anything else, or of nothing, is not', () => {
+    const ledger = started(1);
+    // flags, loss, elapsed, then two probes or none
+    const [full, signs] = [0x81, 0x40];
+    assert.equal(code(Uint8Array.of(full | signs, 0, 0, 0, 1 + 3 * 2), ledger), 'none');
+    assert.equal(code(Uint8Array.of(full, 0, 0, 0, 1, 0x81), ledger), 'RECORD_INVALID');
+    assert.equal(code(Uint8Array.of(full | signs, 0, 0, 0, 9), ledger), 'RECORD_INVALID');
+    assert.equal(code(Uint8Array.of(0x80 | signs, 0, 0, 0, 0), ledger), 'RECORD_INVALID');
+  });
+
   it('claims no more than it has: a huge list in a few bytes is refused before it is made', () => {
     const ledger = started(1);
     // flags: joins; loss; elapsed; 2**49 joins

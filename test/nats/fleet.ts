@@ -7,7 +7,7 @@ import { sealRecord } from '../../worker/journal/envelope.ts';
 import { follow } from '../../worker/journal/follow.ts';
 import { emptyLedger, type Ledger } from '../../worker/journal/ledger.ts';
 import type { NatsConfig } from '../../worker/nats/connect.ts';
-import { freshReplica, genesisFor, type JobChoices, jobOf } from '../simulation/job.ts';
+import { freshReplica, genesisFor, type JobChoices, jobOf, PLAIN_CHOICES } from '../simulation/job.ts';
 import type { TestJob } from './job.ts';
 import type { MemberConfig, MemberNews } from './member.ts';
 
@@ -206,14 +206,10 @@ export class Fleet {
 }
 
 const DEFAULT_CHOICES: JobChoices = {
+  ...PLAIN_CHOICES,
   rounds: [100],
   probes: 5,
-  momentum: 0,
-  seedPool: 0,
-  evaluateEvery: 0,
   digestEvery: 50,
-  forwards: 0,
-  codec: 'log8',
 };
 
 function choicesOf({ rounds, probes = 5, digestEvery = 50, choices }: FleetOptions): Partial<JobChoices> {

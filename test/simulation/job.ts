@@ -21,6 +21,16 @@ export interface JobChoices {
   readonly codec: JobSpec['method']['codec'];
 }
 
+/** Nothing beside the rounds themselves. */
+export const PLAIN_CHOICES = {
+  momentum: 0,
+  seedPool: 0,
+  evaluateEvery: 0,
+  digestEvery: 0,
+  forwards: 0,
+  codec: 'log8',
+} as const satisfies Partial<JobChoices>;
+
 const TENSORS = [
   { name: 'a', shape: [3, 4], exponent: chooseExponent(1) },
   { name: 'b', shape: [5], exponent: chooseExponent(1) },

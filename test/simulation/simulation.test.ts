@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { follow } from '../../worker/journal/follow.ts';
 import { emptyLedger } from '../../worker/journal/ledger.ts';
 import type { DisputeRecord, JournalRecord } from '../../worker/journal/record.ts';
+import { PLAIN_CHOICES } from './job.ts';
 import { MUTANTS, type Mutant } from './mutants.ts';
 import { describe, isCalm, type Schedule, scheduleOf } from './schedule.ts';
 import { search, simulate } from './simulate.ts';
@@ -41,16 +42,7 @@ test('schedules have every sort of trouble, and some have none', () => {
 
 const CALM: Schedule = {
   seed: 5,
-  job: {
-    rounds: [12],
-    probes: 2,
-    momentum: 0,
-    seedPool: 0,
-    evaluateEvery: 0,
-    digestEvery: 1,
-    forwards: 0,
-    codec: 'log8',
-  },
+  job: { ...PLAIN_CHOICES, rounds: [12], probes: 2, digestEvery: 1 },
   workers: 4,
   paces: [20, 20, 20, 20],
   troubles: [],

@@ -56,10 +56,7 @@ export function decodeBody(bytes: Uint8Array, ledger: Ledger): JournalRecord {
 }
 
 function decodeKind(kind: number, reader: ByteReader, ledger: Ledger): JournalRecord {
-  if ((kind & ROUND_BIT) !== 0) {
-    const round = decodeRound(kind & ~ROUND_BIT, reader, ledger);
-    if (round !== null) return round;
-  }
+  if ((kind & ROUND_BIT) !== 0) return decodeRound(kind & ~ROUND_BIT, reader, ledger);
   switch (kind) {
     case KINDS.genesis:
       return decodeGenesis(reader);

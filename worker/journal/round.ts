@@ -14,7 +14,6 @@ const LEAVES = 8;
 const EVALUATIONS = 16;
 const DIGEST = 32;
 const SIGNS = 64; // all probes are signs, which are packed: five to a byte, over all members
-const KNOWN = FULL | ATTEMPT | JOINS | LEAVES | EVALUATIONS | DIGEST | SIGNS;
 
 /** Whether a round that begins so is plain: all members with the most probes, and no list, attempt or digest. */
 export function beginsPlain(first: number | undefined): boolean {
@@ -51,8 +50,8 @@ function singleLoss(sum: number): number {
 }
 
 /**
- * Flags, loss (2 bytes), elapsed (varint), then what the flags name, then the members' probes one after the other. The round's number and
- * how many members there are follow from the ledger.
+ * Flags, loss (2 bytes), elapsed (varint), then what the flags name, then the members' probes one after the other. The
+ * round's number and how many members there are follow from the ledger.
  */
 export function encodeRound(raw: RoundRecord, ledger: Ledger): Uint8Array {
   const record = canonicalRound(raw);
@@ -85,9 +84,7 @@ export function encodeRound(raw: RoundRecord, ledger: Ledger): Uint8Array {
   return writer.raw(flags & SIGNS ? packSigns(probes) : probes).finish();
 }
 
-/** Null where a flag is set that this version does not know. */
-export function decodeRound(flags: number, reader: ByteReader, ledger: Ledger): RoundRecord | null {
-  if ((flags & ~KNOWN) !== 0) return null;
+export function decodeRound(flags: number, reader: ByteReader, ledger: Ledger): RoundRecord {
   if (ledger.job === null) throw invalid('a round record before the genesis');
   const loss = readLoss(reader);
   const elapsed = reader.varint('elapsed', MAX_ELAPSED);

@@ -1,9 +1,7 @@
 import { closeSync, openSync } from 'node:fs';
 import { type PackedRows, type Scales, unpackRows } from './packed.ts';
-import type { Place, Stored } from './stored.ts';
-import { readWhole } from './stored.ts';
-
-type Blocks = Extract<Stored, { type: 'blocks' }>;
+import { type Place, readWhole } from './stored.ts';
+import type { Blocks } from './stored-graph.ts';
 
 /** Rows of a matrix in blocks, read from its open file as they are asked for. */
 export class BlockRows {

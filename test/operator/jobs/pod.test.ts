@@ -23,6 +23,21 @@ describe('the pods of a job', () => {
     assert.deepEqual(containerOf(workerPod(job, worker, settings)).envFrom, [proxy]);
   });
 
+  test('each waits half a minute for a lost node, unless its template says less', () => {
+    const own = workerPod(jobOf('tune'), worker, settings).spec!.tolerations!;
+    assert.deepEqual(
+      own.map(({ key, effect, tolerationSeconds }) => [key, effect, tolerationSeconds]),
+      ['not-ready', 'unreachable'].map((name) => [`node.kubernetes.io/${name}`, 'NoExecute', 30]),
+    );
+    const sooner = { ...own[0]!, tolerationSeconds: 10 };
+    const template = { spec: { containers: [], tolerations: [sooner] } };
+    // Of two that match, Kubernetes takes the shorter.
+    assert.deepEqual(workerPod(jobOf('tune', { template }), worker, settings).spec!.tolerations, [
+      ...own,
+      sooner,
+    ]);
+  });
+
   test('all but the first leave the beginning of the run to that one', () => {
     const name = 'ONEBYTE_HEAD_START_SECONDS';
     const groups = {
