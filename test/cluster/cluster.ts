@@ -13,6 +13,7 @@ import {
   controllerManagerFlags,
   etcdFlags,
   NO_NODES,
+  PORTS,
   type PortName,
   schedulerFlags,
   serverNames,
@@ -21,7 +22,7 @@ import { applyDns } from './dns.ts';
 import { claimNetwork, type Network } from './network.ts';
 import { clusterCleanupScript, Node, type NodeOptions } from './node.ts';
 import { adminUser, controlPlaneLeaves, kubeconfigFor, makeLeaf, makePki } from './pki.ts';
-import { freePort } from './ports.ts';
+import { freePorts } from './ports.ts';
 import { Processes } from './processes.ts';
 import { systemImages } from './system-images.ts';
 
@@ -55,7 +56,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
   for (let attempt = 1; ; attempt++) {
     const folder = options.folder ?? (await mkdtemp(join(tmpdir(), 'onebyte-cluster-')));
     const network = options.nodes ? await joinNetwork(folder) : null;
-    const cluster = new Cluster(folder, options, await choosePorts(), network);
+    const cluster = new Cluster(folder, options, await freePorts(PORTS), network);
     try {
       await cluster.start();
       return cluster;
@@ -73,19 +74,6 @@ async function joinNetwork(folder: string): Promise<Network> {
   const network = await claimNetwork();
   await writeFile(join(folder, 'bridge'), network.bridge);
   return network;
-}
-
-async function choosePorts(): Promise<Record<PortName, number>> {
-  const chosen = new Set<number>();
-  while (chosen.size < 5) chosen.add(await freePort());
-  const [etcd, etcdPeer, apiServer, controllerManager, scheduler] = [...chosen] as [
-    number,
-    number,
-    number,
-    number,
-    number,
-  ];
-  return { etcd, etcdPeer, apiServer, controllerManager, scheduler };
 }
 
 /** A running control plane. Everything it made is in `folder` and goes with `down`. */
@@ -134,6 +122,16 @@ export class Cluster {
   async start(): Promise<void> {
     const begin = performance.now();
     await this.#prepare();
+    const system = this.network === null ? [] : await systemImages();
+    const nodes = Array.from({ length: this.#options.nodes ?? 0 }, () => this.#newNode(system));
+    // Nodes boot at the same time: to unpack their images takes as long as all the rest. Whatever fails, nothing still starts.
+    const started = await Promise.allSettled([this.#startPlane(), ...nodes.map((node) => node.start())]);
+    for (const one of started) if (one.status === 'rejected') throw one.reason;
+    if (this.network !== null) await this.#joinNodes(this.network);
+    this.startMs = performance.now() - begin;
+  }
+
+  async #startPlane(): Promise<void> {
     await this.#run('etcd', etcdFlags(this.#plane));
     await this.startApiServer();
     // Both read RBAC objects that exist only once the API server is ready, and do not try again.
@@ -143,8 +141,6 @@ export class Cluster {
     }
     if (this.#options.scheduler ?? this.network !== null)
       await this.#run('kube-scheduler', schedulerFlags(this.#plane));
-    if (this.network !== null) await this.#startNodes(this.network);
-    this.startMs = performance.now() - begin;
   }
 
   async startApiServer(): Promise<void> {
@@ -160,16 +156,21 @@ export class Cluster {
 
   /** One more node, once it is ready. */
   async addNode(options: Partial<NodeOptions> = {}): Promise<Node> {
+    const node = this.#newNode(await systemImages(), options);
+    await node.start();
+    await this.nodeIs(node, true);
+    return node;
+  }
+
+  #newNode(system: readonly string[], options: Partial<NodeOptions> = {}): Node {
     const { folder, pki, url, network, processes } = this;
     if (network === null) throw new Error('a cluster without nodes has no network for one');
     const { images = [], disk } = this.#options;
     const bin = join(folder, 'bin');
-    const archives = [...(await systemImages()), ...images];
+    const archives = [...system, ...images];
     const given = { folder, pki, bin, server: url, network, processes, images: archives };
     const node = new Node(this.nodes.length + 1, { ...given, ...(disk && { disk }), ...options });
     this.nodes.push(node);
-    await node.start();
-    await this.nodeIs(node, true);
     return node;
   }
 
@@ -251,12 +252,12 @@ export class Cluster {
     ]);
   }
 
-  async #startNodes({ dns }: Network): Promise<void> {
+  async #joinNodes({ dns }: Network): Promise<void> {
     // What lets the API server ask kubelets for logs and run commands in pods.
     const rights = ['--clusterrole=system:kubelet-api-admin', '--group=kube:kubelet-clients'];
     await this.kubectl(['create', 'clusterrolebinding', 'kubelet-clients', ...rights]);
     await applyDns(this, dns);
-    await Promise.all(Array.from({ length: this.#options.nodes! }, () => this.addNode()));
+    await Promise.all(this.nodes.map((node) => this.nodeIs(node, true)));
     await this.kubectl(['-n', 'kube-system', 'rollout', 'status', 'deployment/coredns', '--timeout=600s']);
   }
 

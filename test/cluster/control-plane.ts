@@ -13,7 +13,9 @@ export interface ControlPlaneOptions {
   readonly apiServerFlags: readonly string[];
 }
 
-export type PortName = 'etcd' | 'etcdPeer' | 'apiServer' | 'controllerManager' | 'scheduler';
+export const PORTS = ['etcd', 'etcdPeer', 'apiServer', 'controllerManager', 'scheduler'] as const;
+export type PortName = (typeof PORTS)[number];
+
 /** Services and the API server's own, where there are no nodes. */
 export const NO_NODES = { services: '10.96.0.0/16', apiService: '10.96.0.1' } as const;
 

@@ -122,7 +122,8 @@ export function kubeletConfig({ folder, pki, address, network }: NodePlace): obj
     oomScoreAdj: 0,
     maxOpenFiles: 20_000,
     volumePluginDir: '/var/lib/kubelet/volumeplugins',
-    crashLoopBackOff: { maxContainerRestartPeriod: '10s' },
+    // A container that ends again and again, as tests make it, is not waited for any longer than it needs.
+    crashLoopBackOff: { maxContainerRestartPeriod: '2s' },
   };
 }
 
@@ -163,6 +164,8 @@ exec unshare --cgroup --mount --propagation private --pid --net --ipc --uts --fo
 /** The first process of a node. */
 export function initScript(place: NodePlace): string {
   const { folder, name, address, bin, peers, network } = place;
+  const containerd = `${CONTAINERD} --config ${folder}/containerd.toml --log-level warn`;
+  const store = `${folder}/disk/containerd`;
   const sysctls = Object.entries(SYSCTLS).map(
     ([key, value], i) =>
       `echo ${value} > ${folder}/sysctl-${i}; mount --bind ${folder}/sysctl-${i} /proc/sys/${key}`,
@@ -185,11 +188,23 @@ ${peers.map((peer) => `ip route add ${peer.pods} via ${peer.address}`).join('\n'
 # Services that are asked for from the node itself.
 ip route add ${network.services} via ${network.host}
 run() { local n=$1; shift; while :; do "$@" >>${folder}/log/$n.log 2>&1; echo "$n: ended with $?" >>${folder}/log/$n.log; sleep 1; done & }
-run containerd ${CONTAINERD} --config ${folder}/containerd.toml --log-level warn
-while ! ctr version >/dev/null 2>&1; do sleep 0.05; done
-# Once: they are on the disk of a node that boots again.
-[ -e ${folder}/disk/imported ] || for image in $(cat ${folder}/images); do ctr -n k8s.io images import "$image" >>${folder}/log/import.log 2>&1; done
-touch ${folder}/disk/imported
+up() { while ! ctr version >/dev/null 2>&1; do sleep 0.05; done; }
+unpack() {
+  ${containerd} >>${folder}/log/containerd.log 2>&1 & local pid=$! done=yes
+  up
+  for image in $(cat ${folder}/images); do ctr -n k8s.io images import "$image" || done=; done
+  kill $pid; wait $pid
+  [ "$done" ] && cp -a ${store} "$1.${network.bridge}-${name}" && mv -T "$1.${network.bridge}-${name}" "$1"
+  rm -rf "$1.${network.bridge}-${name}"
+}
+# Once: they are on the disk of a node that boots again. Another node may have unpacked the same before.
+if [ ! -e ${folder}/disk/imported ]; then
+  seed=$(cat ${folder}/seed)
+  { [ -d "$seed" ] && cp -a "$seed/." ${store} || { rm -rf ${store}/*; unpack "$seed"; }; } >>${folder}/log/import.log 2>&1
+  touch ${folder}/disk/imported
+fi
+run containerd ${containerd}
+up
 run kubelet ${bin}/kubelet --config ${folder}/kubelet.json --kubeconfig ${folder}/pki/node.kubeconfig --root-dir /var/lib/kubelet --hostname-override ${name} --node-ip ${address} --v 0
 run kube-proxy ${bin}/kube-proxy --config ${folder}/proxy.json
 while :; do wait -n 2>/dev/null || sleep 0.2; done

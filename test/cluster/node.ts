@@ -2,6 +2,7 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { command } from './command.ts';
+import { imageSeed } from './image-seed.ts';
 import { MAX_NODES, type Network, type NodeAddress, nodeAddress } from './network.ts';
 import {
   CONTROLLERS,
@@ -159,6 +160,7 @@ export class Node {
       writeFile(join(folder, 'proxy.json'), JSON.stringify(proxyConfig(place))),
       writeFile(join(folder, 'resolv.conf'), `nameserver ${network.host}\n`),
       writeFile(join(folder, 'images'), `${images.join('\n')}\n`),
+      writeFile(join(folder, 'seed'), await imageSeed(images)),
       writeFile(join(folder, 'link'), place.link),
       writeFile(join(folder, 'init.sh'), initScript(place)),
       writeFile(join(folder, 'runc'), runcScript(place), { mode: 0o755 }),

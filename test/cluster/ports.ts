@@ -12,6 +12,13 @@ export async function freePort(host = '127.0.0.1'): Promise<number> {
   throw new Error('no free port between 20000 and 32000');
 }
 
+/** A free port for each name, no two the same. */
+export async function freePorts<Name extends string>(names: readonly Name[]): Promise<Record<Name, number>> {
+  const chosen = new Set<number>();
+  while (chosen.size < names.length) chosen.add(await freePort());
+  return Object.fromEntries([...chosen].map((port, i) => [names[i], port])) as Record<Name, number>;
+}
+
 function isFree(port: number, host: string): Promise<boolean> {
   return new Promise((resolve) => {
     const server = createServer();
