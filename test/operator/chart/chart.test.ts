@@ -86,6 +86,12 @@ describe('the chart', { skip: noHelm }, () => {
     assert.equal(await urlOf({ 'nats-server': { fullnameOverride: 'bus' } }), 'nats://bus.onebyte.svc:4222');
   });
 
+  test('the NATS that comes with it ends when it is told to: a lame duck keeps its workers waiting', async () => {
+    const objects = await render({ nats: { enabled: true } });
+    const { spec } = objects.find(({ kind }) => kind === 'StatefulSet') as Deployment;
+    assert.equal(spec.template.spec.containers[0]!.lifecycle, undefined);
+  });
+
   test('a CRD that is to go with the release says so', async () => {
     const crdOf = async (crds: object) =>
       (await render({ nats: { url: 'nats://n:1' }, crds })).find(
@@ -105,6 +111,7 @@ interface PodSpec {
   readonly containers: {
     readonly securityContext: Record<string, unknown>;
     readonly resources: { limits?: object; requests?: object };
+    readonly lifecycle?: object;
     readonly env?: { readonly name: string; readonly value?: string }[];
   }[];
 }
