@@ -3,7 +3,9 @@ import assert from 'node:assert/strict';
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { type JournalShape, journalBytes } from '../../bench/lib/sizing.ts';
 import type { Pod } from '../../operator/kube/mod.ts';
+import { currentStage, effective } from '../../worker/journal/ledger.ts';
 import { columns, condition, eventReasons, jobView, operatorPods, workerPods } from './job-view.ts';
 import { Lab, labMissing, mib } from './lab.ts';
 import { SYSTEM, TEAM } from './namespaces.ts';
@@ -104,8 +106,10 @@ describe('the product on real nodes', { skip }, () => {
     assert.equal(digest, status?.result?.digest);
     const { entries, bytes } = await runStatus(lab, uid);
     assert.equal(entries, ledger.records);
+    const formula = journalBytes(shapeOf(run));
+    const { size } = statSync(journal);
     t.diagnostic(
-      `log ${bytes} bytes, journal ${statSync(journal).size}, payload ${ledger.totals.payloadBytes}, in ${ledger.records} records`,
+      `log ${bytes} bytes, journal ${size} (formula ${formula}: ${(size / formula).toFixed(2)}), payload ${ledger.totals.payloadBytes}, in ${ledger.records} records`,
     );
     t.diagnostic(`${rounds} rounds replayed in ${took.toFixed(1)} s to the digest in the status, ${digest}`);
 
@@ -120,6 +124,23 @@ const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
 function contributedBy(run: RunWatch, from: number, to: number): number {
   const rounds = run.rounds.filter(({ at }) => at > from && at <= to);
   return new Set(rounds.flatMap((round) => RunWatch.contributors(round))).size;
+}
+
+/** What the formula for the size of a journal wants to know of a run. */
+function shapeOf(run: RunWatch): JournalShape {
+  const shape = { rounds: 0, workers: 0, payload: 0, uneven: 0, digests: 0, evaluations: 0 };
+  for (const [i, { record, members }] of run.seen.entries()) {
+    if (record?.kind !== 'round') continue;
+    const before = run.seen[i - 1]!.ledger;
+    const most =
+      before.complete === null ? effective(before.job!, currentStage(before).stage).estimator.probes.max : 0;
+    shape.rounds++;
+    shape.workers += members.length;
+    shape.uneven += record.bytes.some(({ length }) => length !== most) ? 1 : 0;
+    shape.digests += record.digest === null ? 0 : 1;
+    shape.evaluations += record.evaluations.length / Math.max(1, members.length);
+  }
+  return { ...shape, workers: shape.workers / shape.rounds, payload: run.ledger!.totals.payloadBytes };
 }
 
 interface Test {
