@@ -55,7 +55,7 @@ describe('a run whose programs fail', { skip }, () => {
   });
 
   test('there is no operator for a minute: the run is as fast as before', async (t) => {
-    const window = 30_000;
+    const window = 20_000;
     await sleep(window);
     const before = run.watch.rate(window);
     const scale = (replicas: number) =>

@@ -73,6 +73,9 @@ interface ImageName {
 /** Milliseconds between two looks: some cost a process, and what waits for them comes late by that. */
 const PAUSE = 250;
 
+/** Milliseconds from which on a wait is said: the time of these tests is mostly waits. */
+const SAID = 2_000;
+
 /** Seconds since `from`, for people. */
 const since = (from: number) => `${((performance.now() - from) / 1000).toFixed(1)} s`;
 
@@ -290,7 +293,9 @@ export class Lab {
       }
       await sleep(PAUSE);
     }
-    return performance.now() - from;
+    const waited = performance.now() - from;
+    if (waited > SAID) this.#log(`waited ${since(from)}: ${what}`);
+    return waited;
   }
 }
 

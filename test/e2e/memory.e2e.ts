@@ -8,10 +8,10 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { stringify } from 'yaml';
 import { until } from '../operator/kube/setup.ts';
-import { FaultRun, RUN } from './fault-run.ts';
+import { FaultRun, PLAN, RUN } from './fault-run.ts';
 import { Lab, labMissing, mib } from './lab.ts';
 import { processesWith } from './pods.ts';
-import { FEW_ROWS, sentimentJob, stages } from './sentiment.ts';
+import { FEW_ROWS, sentimentJob } from './sentiment.ts';
 
 const skip = await labMissing();
 const root = join(import.meta.dirname, '..', '..');
@@ -66,7 +66,7 @@ describe('memory of a worker', { skip }, () => {
     const pods = await Promise.all((await processesWith({ ONEBYTE_JOB_UID: run.uid })).map(residentOf));
     await lab.kubectl('-n', 'team', 'patch', 'ftj', RUN, '--type=merge', '-p', '{"spec":{"suspend":true}}');
 
-    const spec = { data: FEW_ROWS, method: stages(1_000_000), evaluation: { everyRounds: 0 } };
+    const spec = { data: FEW_ROWS, method: PLAN, evaluation: { everyRounds: 0 } };
     const job = join(root, 'examples', 'sentiment', `.memory-${process.pid}.yaml`);
     const manifest = sentimentJob({ spec: { ...spec, checkpoint: { everyRounds: 25 } } }) as {
       spec: Record<string, unknown>;

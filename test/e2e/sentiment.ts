@@ -43,14 +43,16 @@ export const FEW_ROWS = {
 /**
  * The example's two stages, made for tests that change something as the run goes on.
  * @param rounds of the second stage: many short ones
+ * @param beginning rounds of the first stage, and rows that the basis is made of: by default as many as the example has
  */
-export function stages(rounds: number): object {
-  const basis = { calibration: { uri: 'data/calibration.jsonl' } };
+export function stages(rounds: number, beginning: { head?: number; rows?: number } = {}): object {
+  const { head = 100, rows } = beginning;
+  const basis = { calibration: { uri: 'data/calibration.jsonl' }, ...(rows !== undefined && { rows }) };
   return {
     plan: [
       {
         scope: { type: 'head' },
-        rounds: 100,
+        rounds: head,
         estimator: { radius: 0.01, batch: 64, probes: { min: 1, max: 16 } },
         rule: { learningRate: 0.5, schedule: 'linear' },
       },
