@@ -4,6 +4,7 @@ import type { NatsConnection } from '@nats-io/transport-node';
 import { OnebyteError } from '../worker/errors.ts';
 import {
   decodeBody,
+  decodeProgress,
   type EndRecord,
   emptyLedger,
   openEnvelope,
@@ -121,7 +122,8 @@ export async function lastRecord(log: NatsLog): Promise<Pick<RunStatus, 'progres
 
 function recordIn({ data }: LogEntry): Pick<RunStatus, 'progress' | 'end'> | null {
   try {
-    const { summary, body } = openEnvelope(data);
+    const { summaryBytes, body } = openEnvelope(data);
+    const summary = decodeProgress(summaryBytes);
     if (summary.end === null) return { progress: summary, end: null };
     const record = decodeBody(body, emptyLedger());
     return { progress: summary, end: record.kind === 'end' ? record : null };

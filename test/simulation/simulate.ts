@@ -1,4 +1,5 @@
 import { openEnvelope } from '../../worker/journal/envelope.ts';
+import { decodeProgress } from '../../worker/journal/progress.ts';
 import type { Effect, Event } from '../../worker/round/event.ts';
 import type { Mutant } from './mutants.ts';
 import { HEALED, type Schedule, scheduleOf } from './schedule.ts';
@@ -48,7 +49,7 @@ export async function simulate(
 
 function isEnded({ log }: World): boolean {
   const last = log.entries.at(-1);
-  return last !== undefined && openEnvelope(last.data).summary.end !== null;
+  return last !== undefined && decodeProgress(openEnvelope(last.data).summaryBytes).end !== null;
 }
 
 export interface Failure {

@@ -5,16 +5,19 @@ export const MAX_TEXT = 1024;
 
 /** Builds a record's bytes. Numbers that do not fit are a mistake of the caller: RECORD_INVALID. */
 export class ByteWriter {
-  #buffer = new Uint8Array(256);
+  #buffer = new Uint8Array(128);
+  #view = new DataView(this.#buffer.buffer);
   #length = 0;
 
   byte(value: number): this {
-    this.#room(1)[0] = value;
+    const at = this.#room(1);
+    this.#buffer[at] = value;
     return this;
   }
 
   raw(bytes: Uint8Array): this {
-    this.#room(bytes.length).set(bytes);
+    const at = this.#room(bytes.length);
+    this.#buffer.set(bytes, at);
     return this;
   }
 
@@ -44,24 +47,22 @@ export class ByteWriter {
   hex(value: string, length: number, what: string): this {
     if (value.length !== 2 * length || !/^[0-9a-f]*$/.test(value))
       throw invalid(`${what} is not ${2 * length} digits of lower-case hex: '${value}'`);
-    return this.raw(Uint8Array.from(Buffer.from(value, 'hex')));
+    return this.raw(Buffer.from(value, 'hex'));
   }
 
   float32(value: number): this {
-    const room = this.#room(4);
-    const view = new DataView(room.buffer, room.byteOffset);
+    const at = this.#room(4);
     // The bits of a NaN are up to the engine and the processor; replicas must write the same ones.
-    if (Number.isNaN(value)) view.setUint32(0, 0x7fc00000, true);
-    else view.setFloat32(0, value, true);
+    if (Number.isNaN(value)) this.#view.setUint32(at, 0x7fc00000, true);
+    else this.#view.setFloat32(at, value, true);
     return this;
   }
 
   /** 16-bit float; see `halfLoss` for which values there are. */
   float16(value: number): this {
-    const room = this.#room(2);
-    const view = new DataView(room.buffer, room.byteOffset);
-    if (Number.isNaN(value)) view.setUint16(0, 0x7e00, true);
-    else view.setFloat16(0, value, true);
+    const at = this.#room(2);
+    if (Number.isNaN(value)) this.#view.setUint16(at, 0x7e00, true);
+    else this.#view.setFloat16(at, value, true);
     return this;
   }
 
@@ -69,16 +70,18 @@ export class ByteWriter {
     return this.#buffer.slice(0, this.#length);
   }
 
-  #room(bytes: number): Uint8Array {
-    const end = this.#length + bytes;
+  /** Makes room for so many bytes more. @returns where they begin */
+  #room(bytes: number): number {
+    const at = this.#length;
+    const end = at + bytes;
     if (end > this.#buffer.length) {
       const larger = new Uint8Array(Math.max(end, 2 * this.#buffer.length));
-      larger.set(this.#buffer.subarray(0, this.#length));
+      larger.set(this.#buffer.subarray(0, at));
       this.#buffer = larger;
+      this.#view = new DataView(larger.buffer);
     }
-    const room = this.#buffer.subarray(this.#length, end);
     this.#length = end;
-    return room;
+    return at;
   }
 }
 
@@ -93,7 +96,10 @@ export class ByteReader {
   #at = 0;
 
   constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
+    // Of a Buffer `slice` would give a view.
+    this.#bytes = Buffer.isBuffer(bytes)
+      ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+      : bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
@@ -108,8 +114,7 @@ export class ByteReader {
   /** A copy, so that what is kept of a record does not keep the whole input alive. */
   raw(length: number): Uint8Array {
     const at = this.#take(length);
-    // Not `slice`, which of a Buffer gives a view.
-    return new Uint8Array(this.#bytes.subarray(at, at + length));
+    return this.#bytes.slice(at, at + length);
   }
 
   varint(what: string, max = Number.MAX_SAFE_INTEGER): number {
@@ -148,11 +153,18 @@ export class ByteReader {
   }
 
   hex(length: number): string {
-    return Buffer.from(this.raw(length)).toString('hex');
+    const at = this.#take(length);
+    return Buffer.from(this.#bytes.buffer, this.#bytes.byteOffset + at, length).toString('hex');
   }
 
   float32(): number {
     return this.#view.getFloat32(this.#take(4), true);
+  }
+
+  /** A 16-bit float, and its bits. */
+  float16(): { readonly value: number; readonly bits: number } {
+    const at = this.#take(2);
+    return { value: this.#view.getFloat16(at, true), bits: this.#view.getUint16(at, true) };
   }
 
   end(): void {

@@ -31,7 +31,7 @@ export {
   type Totals,
 } from './ledger.ts';
 export { effective, forwardsOf, type PlannedStage, stageOf, totalRounds } from './plan.ts';
-export { type Progress, progressOf, type SplitProgress } from './progress.ts';
+export { decodeProgress, type Progress, progressOf, type SplitProgress } from './progress.ts';
 export type * from './record.ts';
 export { canonicalRound, halfLoss, MAX_ELAPSED } from './round.ts';
 export { payloadBytes } from './signs.ts';

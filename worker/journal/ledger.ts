@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { OnebyteError } from '../errors.ts';
 import {
   type CombinedEvaluation,
@@ -118,7 +118,10 @@ export function emptyLedger(): Ledger {
 }
 
 export function chainAfter(chain: Uint8Array, body: Uint8Array): Uint8Array {
-  return new Uint8Array(createHash('sha256').update(chain).update(body).digest());
+  const both = new Uint8Array(chain.length + body.length);
+  both.set(chain);
+  both.set(body, chain.length);
+  return new Uint8Array(hash('sha256', both, 'buffer'));
 }
 
 /** Probes of all members in a round record. */
@@ -150,15 +153,15 @@ export function advance(ledger: Ledger, record: JournalRecord, body: Uint8Array)
   if (record.kind === 'genesis' && ledger.genesis !== null) throw invalid('a second genesis record');
   if (record.kind !== 'genesis' && ledger.genesis === null)
     throw invalid(`a ${record.kind} record before the genesis`);
-  const next = {
-    ...after(ledger, record),
-    records: ledger.records + 1,
-    chain: chainAfter(ledger.chain, body),
-  };
+  const next: { -readonly [K in keyof Ledger]: Ledger[K] } = after(ledger, record);
+  next.records = ledger.records + 1;
+  next.chain = chainAfter(ledger.chain, body);
   const raised = record.kind === 'genesis' || next.round !== ledger.round;
-  return raised ? { ...next, roundChain: next.chain } : next;
+  if (raised) next.roundChain = next.chain;
+  return next;
 }
 
+/** A new value, always. */
 function after(ledger: Ledger, record: JournalRecord): Ledger {
   switch (record.kind) {
     case 'genesis': {
@@ -192,7 +195,8 @@ function after(ledger: Ledger, record: JournalRecord): Ledger {
 
 function afterRound(ledger: Ledger, job: JobSpec, record: RoundRecord): Ledger {
   check(!ledger.finished, 'a round record after the final evaluation');
-  check(record.round === ledger.round, `round ${record.round} where round ${ledger.round} is due`);
+  if (record.round !== ledger.round)
+    throw invalid(`round ${record.round} where round ${ledger.round} is due`);
   checkRound(ledger, job, record);
   const final = ledger.complete !== null && ledger.members.length > 0;
   const update = probesOf(record) > 0;
@@ -219,16 +223,17 @@ function afterRound(ledger: Ledger, job: JobSpec, record: RoundRecord): Ledger {
 
 function checkRound(ledger: Ledger, job: JobSpec, record: RoundRecord): void {
   const { members } = ledger;
-  check(
-    record.bytes.length === members.length,
-    `bytes of ${record.bytes.length} members, where ${members.length} are in`,
-  );
+  if (record.bytes.length !== members.length)
+    throw invalid(`bytes of ${record.bytes.length} members, where ${members.length} are in`);
   const max = ledger.complete === null ? effective(job, currentStage(ledger).stage).estimator.probes.max : 0;
-  for (const [i, bytes] of record.bytes.entries())
-    check(
-      bytes.length <= max,
-      `${bytes.length} bytes for slot ${members[i]!.slot}, at most ${max} are allowed`,
-    );
+  record.bytes.forEach(({ length }, i) => {
+    if (length > max)
+      throw invalid(`${length} bytes for slot ${members[i]!.slot}, at most ${max} are allowed`);
+  });
+  if (record.joins.length + record.leaves.length + record.evaluations.length > 0) checkLists(members, record);
+}
+
+function checkLists(members: readonly Member[], record: RoundRecord): void {
   const slots = new Set(members.map((member) => member.slot));
   checkAscending(record.leaves, 'leaves');
   for (const slot of record.leaves) check(slots.has(slot), `a leave of slot ${slot}, which nobody holds`);

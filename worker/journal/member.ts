@@ -19,7 +19,11 @@ export function membersAfter(
   record: RoundRecord,
   round: number,
   update: boolean,
-): Member[] {
+): readonly Member[] {
+  // Every round of most runs: the same value again spares everybody the question who came or went.
+  const same = record.joins.length + record.leaves.length === 0;
+  if (same && (!update || members.every(({ missed }, i) => missed === 0 && record.bytes[i]!.length > 0)))
+    return members;
   const staying = members
     .map((member, i) =>
       update ? { ...member, missed: record.bytes[i]!.length === 0 ? member.missed + 1 : 0 } : member,

@@ -30,17 +30,26 @@ export function stageOf(job: JobSpec, round: number): PlannedStage {
   return { stage, index, start: start - stage.rounds, rounds: stage.rounds };
 }
 
-/** The job's estimator and rule with the stage's changes applied, field by field. */
-export function effective(
-  job: Pick<JobSpec, 'method'>,
-  stage: StageSpec,
-): { estimator: EstimatorSpec; rule: RuleSpec } {
-  const { estimator } = job.method;
+export interface Effective {
+  readonly estimator: EstimatorSpec;
+  readonly rule: RuleSpec;
+}
+
+/** By stage; asked several times for each record. */
+const known = new WeakMap<StageSpec, { readonly method: JobSpec['method']; readonly value: Effective }>();
+
+/** The job's estimator and rule with the stage's changes applied, field by field. Neither is changed afterwards. */
+export function effective({ method }: Pick<JobSpec, 'method'>, stage: StageSpec): Effective {
+  const before = known.get(stage);
+  if (before?.method === method) return before.value;
+  const { estimator } = method;
   const probes = { ...estimator.probes, ...stage.estimator?.probes };
-  return {
+  const value = {
     estimator: { ...estimator, ...stage.estimator, probes },
-    rule: { ...job.method.rule, ...stage.rule },
+    rule: { ...method.rule, ...stage.rule },
   };
+  known.set(stage, { method, value });
+  return value;
 }
 
 /** Forward passes (one batch each) of one member's `count` probes in one round. */

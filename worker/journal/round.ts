@@ -138,10 +138,8 @@ export function plainLength(head: Uint8Array, ledger: Ledger): number | null {
 }
 
 function readLoss(reader: ByteReader): number {
-  const bits = reader.raw(2);
-  const loss = new DataView(bits.buffer).getFloat16(0, true);
-  const pattern = new DataView(bits.buffer).getUint16(0, true);
-  const canonical = Number.isNaN(loss) ? pattern === 0x7e00 : Number.isFinite(loss) && pattern !== 0x8000;
+  const { value: loss, bits } = reader.float16();
+  const canonical = Number.isNaN(loss) ? bits === 0x7e00 : Number.isFinite(loss) && bits !== 0x8000;
   if (!canonical) throw invalid('the loss is written in a way that is never used');
   return loss;
 }

@@ -11,13 +11,17 @@ export const MINUS = 0x81;
 const PER_BYTE = 5;
 const DIGITS = Uint8Array.of(0, PLUS, MINUS);
 const BASE = DIGITS.length;
+/** By byte: whether it is a digit's. */
+const IS_DIGIT = Uint8Array.from({ length: 256 }, (_, byte) => Number(DIGITS.includes(byte)));
 
 /** Whether there are probes at all and each is a sign or abstains. */
 export function areSigns(members: readonly Uint8Array[]): boolean {
-  return (
-    members.some((bytes) => bytes.length > 0) &&
-    members.every((bytes) => bytes.every((b) => DIGITS.includes(b)))
-  );
+  let probes = 0;
+  for (const bytes of members) {
+    for (let i = 0; i < bytes.length; i++) if (IS_DIGIT[bytes[i]!] === 0) return false;
+    probes += bytes.length;
+  }
+  return probes > 0;
 }
 
 /** Bytes that so many signs take. */

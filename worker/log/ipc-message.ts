@@ -12,8 +12,8 @@ export type Request = { readonly plane: string } & (
   | { readonly type: 'last'; readonly call: number }
   | { readonly type: 'read'; readonly call: number; readonly from: number; readonly to: number | undefined }
   | { readonly type: 'tail'; readonly call: number; readonly from: number }
-  /** A batch was taken: one more may come. */
-  | { readonly type: 'more'; readonly call: number }
+  /** So many batches were taken: as many more may come. */
+  | { readonly type: 'more'; readonly call: number; readonly batches: number }
   | { readonly type: 'stop'; readonly call: number }
 );
 

@@ -61,7 +61,7 @@ class Service {
         this.#stream(call, (signal) => eventItems(this.#log.tail(request.from, signal)));
         break;
       case 'more':
-        this.#streams.get(call)?.credit();
+        this.#streams.get(call)?.credit(request.batches);
         break;
       case 'stop':
         this.#streams.get(call)?.stop.abort();
@@ -113,8 +113,8 @@ class Stream {
     this.stop.signal.addEventListener('abort', () => this.#wake(), { once: true });
   }
 
-  credit(): void {
-    this.#ahead--;
+  credit(batches: number): void {
+    this.#ahead -= batches;
     this.#wake();
     if (this.#batch.length > 0) this.#flushSoon();
   }

@@ -7,6 +7,8 @@ export { type LogService, serveLog } from './ipc-service.ts';
 
 /** How long a call waits for the parent before it is LogUnavailable, in milliseconds. */
 const TIMEOUT_MS = 30_000;
+/** Batches that the parent hears of together that they were taken: fewer than it sends ahead. */
+const CREDIT = 2;
 
 /** A log that another process or thread serves with `serveLog`. */
 export class IpcLog implements Log {
@@ -96,8 +98,12 @@ export class IpcLog implements Log {
     }, signal);
     this.#streams.set(call, batches);
     post(request(call));
+    let taken = 0;
     for await (const batch of batches) {
-      post({ type: 'more', call });
+      if (++taken === CREDIT) {
+        post({ type: 'more', call, batches: taken });
+        taken = 0;
+      }
       for (const item of batch) {
         if (signal?.aborted) return;
         yield item;

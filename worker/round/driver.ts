@@ -242,11 +242,11 @@ export class MemberDriver {
     const { seq, record, before, ledger } = next;
     const moves = before.round !== ledger.round;
     if (moves) desk.abandon();
-    const own = await this.#ownDigest(record, next);
+    const own = speaksOfState(record, before) ? await desk.digest(tagOf(before.roundChain)) : null;
     // The machine does nothing about the past but learn who is in, so the state may follow in bulk.
     if (seq < (this.#state.target ?? 0)) await desk.commitLater(next);
     else await desk.commit(next, moves);
-    const compared = await desk.compare(ledger.chain);
+    const compared = desk.comparesAt(ledger.chain) ? await desk.compare() : null;
     if (compared !== null) this.#post({ type: 'compared', ...compared });
     if (moves && seq > (this.#state.target ?? seq)) this.#checkpoint(ledger, seq);
     this.#post({ type: 'entry', seq, record, ledger, own });
@@ -266,15 +266,6 @@ export class MemberDriver {
         this.#post({ type: 'stored', record: { kind: 'checkpoint', round: ledger.round, digest, location } });
     });
     stored.catch((error: unknown) => this.#fail(error));
-  }
-
-  /** Of the state that the record speaks of: the one that it finds. */
-  async #ownDigest(record: JournalRecord, { before }: Step & { type: 'record' }): Promise<Digest | null> {
-    const speaks =
-      (record.kind === 'round' && record.digest !== null) ||
-      (record.kind === 'checkpoint' && record.round === before.round) ||
-      record.kind === 'end';
-    return speaks ? this.#desk.digest(tagOf(before.roundChain)) : null;
   }
 
   /** The log's last sequence, once it answers. */
@@ -302,4 +293,13 @@ export class MemberDriver {
     this.#queue.length = 0;
     this.#timers.clear();
   }
+}
+
+/** Whether a record says something of the state that it finds. */
+function speaksOfState(record: JournalRecord, before: Ledger): boolean {
+  return (
+    (record.kind === 'round' && record.digest !== null) ||
+    (record.kind === 'checkpoint' && record.round === before.round) ||
+    record.kind === 'end'
+  );
 }

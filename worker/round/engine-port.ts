@@ -78,6 +78,8 @@ export class EngineDesk {
   #backlog: Committed[] = [];
   #digest: { readonly tag: Tag; readonly value: Promise<Digest> } | null = null;
   #work = new AbortController();
+  /** Requests without a result so far. */
+  #underWay = 0;
   /** To be compared with the state built anew. */
   #discarded: Discarded | null = null;
 
@@ -94,7 +96,7 @@ export class EngineDesk {
 
   /** @param moves whether the state is another one after it */
   async commit({ record, body }: Committed, moves: boolean): Promise<void> {
-    await this.flush();
+    if (this.#isBehind) await this.flush();
     await this.#engine.commit(record, body);
     if (moves) this.#digest = null;
   }
@@ -102,38 +104,45 @@ export class EngineDesk {
   /** Of the state that `tag` names, which is the one there is. */
   digest(tag: Tag): Promise<Digest> {
     if (this.#digest?.tag !== tag) {
-      const flushed = this.flush();
-      this.#digest = { tag, value: flushed.then(() => this.#engine.digest()) };
+      this.#digest = { tag, value: this.#digestNow() };
     }
     return this.#digest.value;
   }
 
-  async probe(request: ProbeRequest): Promise<Probed | null> {
-    const { signal } = this.#work;
-    await this.flush();
-    return signal.aborted ? null : this.#engine.probe(request, signal);
+  probe(request: ProbeRequest): Promise<Probed | null> {
+    return this.#working((signal) => this.#engine.probe(request, signal));
   }
 
-  async evaluate(request: EvaluateRequest): Promise<readonly Sums[] | null> {
+  evaluate(request: EvaluateRequest): Promise<readonly Sums[] | null> {
+    return this.#working((signal) => this.#engine.evaluate(request, signal));
+  }
+
+  async #working<T>(work: (signal: AbortSignal) => Promise<T | null>): Promise<T | null> {
     const { signal } = this.#work;
-    await this.flush();
-    return signal.aborted ? null : this.#engine.evaluate(request, signal);
+    this.#underWay++;
+    try {
+      if (this.#isBehind) await this.flush();
+      return signal.aborted ? null : await work(signal);
+    } finally {
+      this.#underWay--;
+    }
   }
 
   /** Nobody wants the results of what was asked for so far. */
   abandon(): void {
+    if (this.#underWay === 0) return;
     this.#work.abort(ABANDONED);
     this.#work = new AbortController();
   }
 
   /** Of the state as it is now; null where the engine keeps none. */
   async snapshot(): Promise<SnapshotFile | null> {
-    await this.flush();
+    if (this.#isBehind) await this.flush();
     return (await this.#engine.snapshot?.()) ?? null;
   }
 
   async rewind(records: number): Promise<void> {
-    await this.flush();
+    if (this.#isBehind) await this.flush();
     await this.#engine.rewind(records);
     this.#digest = null;
   }
@@ -149,10 +158,15 @@ export class EngineDesk {
     this.#digest = null;
   }
 
-  /** Which tensors of the state that was thrown away were wrong, once the new one has come as far; null: not now. */
-  async compare(chain: Uint8Array): Promise<(Pick<Discarded, 'round'> & { tensors: string[] }) | null> {
+  /** Whether a state was thrown away, and the new one has come as far. */
+  comparesAt(chain: Uint8Array): boolean {
+    return this.#discarded !== null && Buffer.compare(this.#discarded.chain, chain) === 0;
+  }
+
+  /** Which tensors of the state that was thrown away were wrong, when the new one has come as far. */
+  async compare(): Promise<(Pick<Discarded, 'round'> & { tensors: string[] }) | null> {
     const discarded = this.#discarded;
-    if (discarded === null || Buffer.compare(discarded.chain, chain) !== 0) return null;
+    if (discarded === null) return null;
     this.#discarded = null;
     const right = await this.#tensors();
     const wrong = discarded.tensors.filter(({ digest }, i) => digest !== right[i]?.digest);
@@ -160,8 +174,18 @@ export class EngineDesk {
   }
 
   async #tensors(): Promise<readonly TensorDigest[]> {
-    await this.flush();
+    if (this.#isBehind) await this.flush();
     return (await this.#engine.tensors?.()) ?? [];
+  }
+
+  async #digestNow(): Promise<Digest> {
+    if (this.#isBehind) await this.flush();
+    return this.#engine.digest();
+  }
+
+  /** Nobody waits where nothing was put off: the engine is asked in the order in which this was. */
+  get #isBehind(): boolean {
+    return this.#backlog.length > 0;
   }
 
   /** Applies what was put off. */

@@ -38,7 +38,10 @@ export function standInside(turn: Turn): void {
   const { state } = turn;
   if (state.joining || state.emptySince !== null)
     for (const name of ['join', 'boot', 'takeover'] as const) turn.cancelTimer(name);
-  Object.assign(state, { joining: false, joinTries: 0, emptySince: null, acting: false });
+  state.joining = false;
+  state.joinTries = 0;
+  state.emptySince = null;
+  state.acting = false;
 }
 
 /**

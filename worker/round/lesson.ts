@@ -6,7 +6,7 @@ import { tagOf } from './messages.ts';
 import { afterRecord, sampled } from './pace.ts';
 import { inTime, missed } from './probes.ts';
 import { type Turn, takesPart } from './state.ts';
-import { closeBallot } from './work.ts';
+import { closeBallot, saidIn } from './work.ts';
 
 type Entry = Extract<Event, { type: 'entry' }>;
 const MAX_SUSPECTS = 64;
@@ -64,7 +64,7 @@ function learnRound(turn: Turn, before: Ledger, record: RoundRecord): void {
   if (mine !== undefined && mine.length > 0) {
     state.evictions = 0;
     const { slot } = before.members[index]!;
-    const said = state.sent.find((proposal) => proposal.tag === tag && proposal.slot === slot);
+    const said = saidIn(state, record.round, tag, slot);
     const changed = said === undefined || Buffer.compare(said.bytes, mine) !== 0;
     if (changed && tag !== state.inherited)
       dispute(

@@ -144,7 +144,10 @@ function handle(turn: Turn, event: Event): void {
 function moved(turn: Turn, seq: number): void {
   const { state } = turn;
   if (state.appending !== null) turn.cancelTimer('retry');
-  Object.assign(state, { seq, appending: null, failures: 0, acting: false });
+  state.seq = seq;
+  state.appending = null;
+  state.failures = 0;
+  state.acting = false;
 }
 
 /** Does what the state of the log asks of this member. Idempotent. */

@@ -14,8 +14,16 @@ export type Sums = Omit<Evaluation, 'slot'>;
 export type Tag = string;
 
 export function tagOf(chain: Uint8Array): Tag {
-  return Buffer.from(chain.buffer, chain.byteOffset, TAG_BYTES).toString('hex');
+  let tag = tags.get(chain);
+  if (tag === undefined) {
+    tag = Buffer.from(chain.buffer, chain.byteOffset, TAG_BYTES).toString('hex');
+    tags.set(chain, tag);
+  }
+  return tag;
 }
+
+/** By chain value, which nobody changes; asked several times for each record. */
+const tags = new WeakMap<Uint8Array, Tag>();
 
 const TAG_BYTES = 8;
 

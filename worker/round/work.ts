@@ -11,11 +11,11 @@ import {
   seatOf,
   turnOf,
 } from './ballot.ts';
-import { type Proposal, type Sums, tagOf } from './messages.ts';
+import { type Proposal, type Sums, type Tag, tagOf } from './messages.ts';
 import { attemptTime, STARTING_PACE, sampled } from './pace.ts';
 import { startingCount, within } from './probes.ts';
 import { shardOf } from './shard.ts';
-import type { Turn } from './state.ts';
+import type { MachineState, Turn } from './state.ts';
 
 /** Own proposals that are remembered: as far back as a lost log tail may plausibly take the run. */
 const REMEMBERED = 64;
@@ -77,7 +77,7 @@ export function startWork(turn: Turn): void {
   if (ballot.index < 0 || ballot.kind === 'end' || ballot.working || state.leaveBy !== null) return;
   turn.ballot({ working: true });
   const { slot } = ballot.members[ballot.index]!;
-  const said = state.sent.find((proposal) => proposal.tag === ballot.tag && proposal.slot === slot);
+  const said = saidIn(state, ballot.round, ballot.tag, slot);
   if (said !== undefined) {
     turn.ballot({ own: said, ownAt: turn.now });
     submit(turn);
@@ -94,6 +94,17 @@ export function startWork(turn: Turn): void {
     turn.act({ type: 'probe', tag, round, slot, count: nextCount(turn), roundChain });
   }
   completeOwn(turn);
+}
+
+/** What this member said for a round, if it did. */
+export function saidIn(
+  { sent, saidUpTo }: MachineState,
+  round: number,
+  tag: Tag,
+  slot: number,
+): Proposal | undefined {
+  if (round > saidUpTo) return undefined;
+  return sent.findLast((proposal) => proposal.tag === tag && proposal.slot === slot);
 }
 
 function nextCount(turn: Turn): number {
@@ -146,6 +157,7 @@ function completeOwn(turn: Turn): void {
     evaluations: evaluated ?? [],
   };
   state.sent = [...state.sent.slice(1 - REMEMBERED), own];
+  state.saidUpTo = Math.max(state.saidUpTo, round);
   turn.ballot({ own, ownAt: turn.now });
   submit(turn);
 }
@@ -177,9 +189,11 @@ export function armAttempt(turn: Turn): void {
   const ballot = turn.state.ballot!;
   if (ballot.index < 0) return;
   const proposers = Math.min(ballot.attempt + 1, ballot.members.length);
-  const absent = Array.from({ length: proposers }, (_, attempt) => proposerOf(ballot, attempt)).every(
-    ({ missed, id }) => missed > 0 && id !== turn.state.self.id,
-  );
+  let absent = true;
+  for (let attempt = 0; attempt < proposers && absent; attempt++) {
+    const { missed, id } = proposerOf(ballot, attempt);
+    absent = missed > 0 && id !== turn.state.self.id;
+  }
   turn.setTimer('attempt', attemptTime(turn.state.pace, ballot.attempt, absent));
 }
 
