@@ -1,10 +1,12 @@
 /**
  * What a round costs that measures nothing: workers in processes of their own, all on this machine, over NATS with one
- * server and over the embedded log. A round is from one record to the next as a worker sees it. The transports take
+ * server and over the embedded log, and beside them the messages of the first alone (`bench/lib/bare-exchange.ts`). A round is from one record to the next as a worker sees it. The transports take
  * turns, and the best repetition counts, so that other work on the machine falls on both alike.
  *
  *     node bench/barrier.ts [--workers 16] [--rounds 3000] [--warm 1000] [--probes 1] [--repeat 3] [--state]
  */
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -39,6 +41,9 @@ const [workers, rounds, warm, probes, repeat] = [
   values.repeat,
 ].map(Number) as [number, number, number, number, number];
 const stateless = !values.state;
+const BARE = join(import.meta.dirname, 'lib/bare-exchange.ts');
+
+type Costs = Pick<Done, 'times' | 'cpu'>;
 
 async function overNats(): Promise<Done[]> {
   const system = await NatsSystem.start();
@@ -55,6 +60,24 @@ async function overNats(): Promise<Done[]> {
   await job.close();
   await system.end();
   return ends;
+}
+
+/** The messages alone, with nothing of ours between them. */
+async function bare(): Promise<Costs[]> {
+  const system = await NatsSystem.start();
+  const job = await TestJob.make(system, 1 << 28);
+  const { uid, log } = job.names;
+  const members = Array.from({ length: workers }, (_, i) =>
+    fork(BARE, [system.urls[0]!, uid, `${i}`, `${workers}`, `${rounds}`]),
+  );
+  await Promise.all(members.map((member) => once(member, 'message')));
+  const ends = members.map(async (member) => (await once(member, 'message'))[0] as Costs);
+  const connection = await job.connect();
+  connection.publish(log, new Uint8Array(100));
+  const costs = await Promise.all(ends);
+  await job.close();
+  await system.end();
+  return costs;
 }
 
 async function overEmbedded(): Promise<Done[]> {
@@ -98,7 +121,7 @@ interface Row {
   readonly cpu: number;
 }
 
-function rowOf(transport: string, ends: readonly Done[]): Row {
+function rowOf(transport: string, ends: readonly Costs[]): Row {
   const times = ends.flatMap(({ times }) => times.slice(warm)).sort((a, b) => a - b);
   const at = (share: number) => times[Math.floor(share * (times.length - 1))]!;
   const cpu = ends.reduce((sum, end) => sum + end.cpu / end.times.length, 0) / ends.length / 1000;
@@ -110,6 +133,7 @@ for (let i = 0; i < repeat; i++)
   for (const [transport, run] of [
     ['NATS, one server', overNats],
     ['embedded log', overEmbedded],
+    ['NATS, messages alone', bare],
   ] as const) {
     const load = loadavg()[0]!;
     const row = rowOf(transport, await run());
@@ -120,10 +144,10 @@ for (let i = 0; i < repeat; i++)
 console.log(
   `${workers} workers, ${probes} probes each, ${rounds - warm} rounds after ${warm}, ${stateless ? 'no state' : 'a small state'}`,
 );
-console.log('transport           p50 ms   p90 ms   p99 ms   processor ms per worker and round');
+console.log('transport              p50 ms   p90 ms   p99 ms   processor ms per worker and round');
 for (const { transport, p50, p90, p99, cpu } of best.values())
   console.log(
-    transport.padEnd(18) +
+    transport.padEnd(21) +
       [p50, p90, p99].map((ms) => ms.toFixed(2).padStart(9)).join('') +
       cpu.toFixed(2).padStart(9),
   );
