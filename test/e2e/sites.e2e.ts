@@ -48,9 +48,15 @@ describe('a second cluster', { skip }, () => {
     folder = await mkdtemp(join(tmpdir(), 'onebyte-site-'));
     const config = { leafnodes: { enabled: true }, jetstream: { merge: { domain: DOMAIN } } };
     const log = (line: string) => console.log(line);
-    lab = await Lab.start({ nodes: 1, values: { 'nats-server': { config } } }, log);
-    run = await FaultRun.start(lab, 2);
-    site = await startCluster({ nodes: 1, images: [(await productImage('e2e')).path, await natsArchive()] });
+    const images = [(await productImage('e2e')).path, await natsArchive()];
+    const hub = async () => {
+      lab = await Lab.start({ nodes: 1, values: { 'nats-server': { config } } }, log);
+      run = await FaultRun.start(lab, 2);
+    };
+    const other = async () => {
+      site = await startCluster({ nodes: 1, images });
+    };
+    await Promise.all([hub(), other()]);
     const { hostname } = new URL(await lab.natsUrl());
     for (const port of [4222, 7422]) doors.push(await doorTo(site.network!.host, hostname, port));
     await site.kubectl(['create', 'namespace', 'hospital']);
