@@ -3,6 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { fromBinary } from '@bufbuild/protobuf';
+import { ModelProtoSchema } from 'onnx-buf';
 import { Session } from '../../worker/engine/evaluators/session.ts';
 import { loadPacked } from '../../worker/model/gguf/packed-file.ts';
 import { openGguf } from '../../worker/model/gguf/source.ts';
@@ -58,3 +60,25 @@ for (const type of Object.keys(GGUF_TYPES) as GgufTypeName[])
     });
     assert.ok(distance(results.product!, product) < 2e-6, `${distance(results.product!, product)}`);
   });
+
+test('what is made of weights alone is written before all that rows go through', async () => {
+  const { weights } = await loadPacked(await openGguf(writeTiny(join(root, 'order.gguf'), 'Q4_1')));
+  const { dims, stored } = weights.get(NAME)!;
+  const onnx = new OnnxWriter();
+  const x = onnx.input('x', 'float32', [1, 'tokens', dims[1]!]);
+  for (const i of [0, 1]) {
+    const weight = { name: `${NAME}.${i}`, dims, stored: stored! };
+    const value = storedProduct(onnx, weight, x, (_, make) => make());
+    onnx.node('Identity', [value], { outputs: [`product${i}`] });
+    onnx.output(`product${i}`, 'float32', [1, 'tokens', dims[0]!]);
+  }
+  const { node } = fromBinary(ModelProtoSchema, onnx.finish('order').bytes).graph!;
+  const fed = new Set(['x']);
+  const moves = node.map(({ input, output }) => {
+    const fedSome = input.some((value) => fed.has(value));
+    for (const value of fedSome ? output : []) fed.add(value);
+    return fedSome;
+  });
+  assert.ok(moves.includes(false) && moves.includes(true));
+  assert.deepEqual(moves, moves.toSorted());
+});

@@ -250,11 +250,26 @@ export class OnnxWriter {
     return { inputs: [this.node('Slice', [whole, ...bounds])], attributes: { slice: 1 } };
   }
 
+  /**
+   * Nodes of weights alone come first: of two inputs of a node the runtime computes the one written later before the other.
+   * So it comes to what widens a weight when it is needed; written in place, hundreds of them would be widened first, and kept.
+   */
+  #ordered(): NodeProto[] {
+    const fed = new Set(this.#inputs.map(({ name }) => name));
+    const [weights, rest]: [NodeProto[], NodeProto[]] = [[], []];
+    for (const node of this.#nodes) {
+      const moves = node.input.some((value) => fed.has(value));
+      for (const value of moves ? node.output : []) fed.add(value);
+      (moves ? rest : weights).push(node);
+    }
+    return [...weights, ...rest];
+  }
+
   finish(name: string): BuiltGraph {
     const external = this.#placeMemory();
     const graph = create(GraphProtoSchema, {
       name,
-      node: this.#nodes,
+      node: this.#ordered(),
       initializer: [...this.#initializers.values()],
       input: this.#inputs.map(toValueInfo),
       output: this.#outputs.map(toValueInfo),
