@@ -97,7 +97,8 @@ print('WebAssembly / the plain reference, speed', (2 * ROWS * fused.plain) / fus
 const digest = medians(5, { digest: () => state.digest() });
 print('SHA-256 of the state', giga(4 * WEIGHTS, digest.digest), 'GB/s');
 
-const two = new State([{ name: 'w', shape: [part], exponent: -20 }], { threads: 2 });
+const two = new State([{ name: 'w', shape: [part], exponent: -20 }], { threads: 2, worthThreads: 0 });
+two.add(add);
 while (two.threads < 2) await new Promise((resolve) => setTimeout(resolve, 10));
 const threads = medians(RUNS, { one: () => small.add(add), two: () => two.add(add) });
 print('fused apply, two threads / one, speed', threads.one / threads.two, 'x');

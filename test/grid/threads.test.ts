@@ -19,7 +19,7 @@ const opened: State[] = [];
 after(() => Promise.all(opened.map((state) => state.close())));
 
 function open(threads: number): State {
-  const state = new State(SPECS, { threads });
+  const state = new State(SPECS, { threads, worthThreads: 0 });
   opened.push(state);
   return state;
 }
@@ -63,7 +63,9 @@ test('any number of threads gives the same bits, before and after they have star
 
 test('a merge over threads equals one on a single thread', async () => {
   const [one, three] = [open(1), open(3)];
+  for (const state of [one, three]) state.perturb([0], new Uint32Array(4), Int32Array.of(1));
   await started(three, 3);
+  for (const state of [one, three]) state.unperturb([0], new Uint32Array(4), Int32Array.of(1));
   const count = 40;
   const pool = {
     count,
@@ -113,6 +115,24 @@ test('a closed state still works, on its own thread', async () => {
   const c = { count: 3, tensors: [0], seeds: new Uint32Array(12), coefficients: Int32Array.of(1, 2, 3) };
   for (const store of [state, reference]) store.add(c);
   assert.equal(state.digest(), reference.digest());
+});
+
+test('threads are started by the first dispatch that is worth it', async () => {
+  const state = new State(SPECS, { threads: 2, worthThreads: 301 });
+  opened.push(state);
+  const seed = new Uint32Array(4);
+  // 150 and 59 groups of 512 numbers.
+  state.perturb([0, 2], seed, Int32Array.of(1, 1));
+  await delay(200);
+  assert.equal(state.threads, 1);
+  state.unperturb([0, 2], seed, Int32Array.of(1, 1));
+  state.add({
+    count: 2,
+    tensors: [0, 2],
+    seeds: new Uint32Array(8),
+    coefficients: Int32Array.of(1, 1, 1, 1),
+  });
+  await started(state, 2);
 });
 
 test('a number of threads that makes no sense is refused', () => {

@@ -7,13 +7,15 @@ import { allocate, MAX_ROWS, ROWS, TAIL, TENSORS } from './memory.ts';
 import { LIMIT_QUANTA } from './quantum.ts';
 import { type Part, Rows } from './rows.ts';
 import { Runner, type Task } from './task.ts';
-import { ThreadPool } from './threads.ts';
+import { ThreadPool, WORTH_STARTING } from './threads.ts';
 
 export interface StateOptions {
   /** Bytes that `scratch` can hand out. */
   readonly scratchBytes?: number;
   /** Threads that kernels are spread over, the caller's included. Close the state to end the others. */
   readonly threads?: number;
+  /** Group-rows of one dispatch that the other threads are started for. */
+  readonly worthThreads?: number;
 }
 
 const SCRATCH_ALIGNMENT = 64;
@@ -38,13 +40,16 @@ export class State extends Grid {
   readonly #rows: Rows;
   #scratch: number;
 
-  constructor(specs: readonly TensorSpec[], { scratchBytes = 0, threads = 1 }: StateOptions = {}) {
+  constructor(
+    specs: readonly TensorSpec[],
+    { scratchBytes = 0, threads = 1, worthThreads = WORTH_STARTING }: StateOptions = {},
+  ) {
     const tensors = place(specs, TENSORS);
     super(tensors);
     this.#scratch = end(tensors);
     this.memory = allocate(this.#scratch + scratchBytes);
     this.#runner = new Runner(this.memory, 0);
-    this.#pool = threads > 1 ? new ThreadPool(this.memory, threads, this.#runner) : null;
+    this.#pool = threads > 1 ? new ThreadPool(this.memory, threads, this.#runner, worthThreads) : null;
     this.#rows = new Rows(this.memory);
   }
 

@@ -6,29 +6,35 @@ import { Control, type GridThread, THREAD, THREAD_URL } from './thread.ts';
 
 /** Group-rows below which waking threads costs more than it saves (each takes about 0.1 microseconds). */
 const SMALLEST = 1024;
+/** The same for starting them, once: a thread takes 5 MiB, and of fewer group-rows than these it would save a millisecond. */
+export const WORTH_STARTING = 1 << 15;
 /** Nobody needs this long for one dispatch; a thread that does has died. */
 const PATIENCE_MS = 60_000;
 
-/** Runs tasks on several threads over one memory: this one and `threads - 1` others. Any number gives the same bits. */
+/**
+ * Runs tasks on several threads over one memory: this one and `threads - 1` others, which start with the first dispatch
+ * that is large enough. Any number gives the same bits.
+ */
 export class ThreadPool {
   readonly #control: Control;
   readonly #tasks: TaskList;
-  readonly #workers: Worker[];
+  readonly #workers: Worker[] = [];
   readonly #runner: Runner;
+  readonly #memory: WebAssembly.Memory;
+  readonly #worth: number;
+  /** Threads that are still to be started. */
+  #waiting: number;
 
-  /** @param runner this thread's own */
-  constructor(memory: WebAssembly.Memory, threads: number, runner: Runner) {
+  /** @param runner this thread's own @param worth group-rows of a dispatch that the others are started for */
+  constructor(memory: WebAssembly.Memory, threads: number, runner: Runner, worth: number) {
     if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS)
       throw new OnebyteError('INTERNAL', `${threads} threads, at most ${MAX_THREADS}`);
     this.#control = new Control(memory);
     this.#tasks = new TaskList(memory);
     this.#runner = runner;
-    this.#workers = Array.from({ length: threads - 1 }, (_, i) => {
-      const workerData: GridThread = { kind: THREAD, memory, thread: i + 1 };
-      const worker = new Worker(THREAD_URL, { workerData });
-      worker.unref();
-      return worker;
-    });
+    this.#memory = memory;
+    this.#worth = worth;
+    this.#waiting = threads - 1;
   }
 
   /** Threads that would share a dispatch now, the caller's included. */
@@ -46,7 +52,9 @@ export class ThreadPool {
 
   #dispatch(tasks: readonly Task[]): number {
     const control = this.#control;
-    const helpers = tasks.reduce((sum, task) => sum + work(task), 0) < SMALLEST ? 0 : control.admit();
+    const rows = tasks.reduce((sum, task) => sum + work(task), 0);
+    if (rows >= this.#worth) this.#start();
+    const helpers = rows < SMALLEST ? 0 : control.admit();
     if (helpers === 0) return this.#runner.run(tasks, 0, 1);
     this.#tasks.write(tasks);
     control.start(tasks.length);
@@ -55,9 +63,19 @@ export class ThreadPool {
     return Math.max(max, control.largest());
   }
 
+  #start(): void {
+    for (; this.#waiting > 0; this.#waiting--) {
+      const workerData: GridThread = { kind: THREAD, memory: this.#memory, thread: this.#waiting };
+      const worker = new Worker(THREAD_URL, { workerData });
+      worker.unref();
+      this.#workers.push(worker);
+    }
+  }
+
   /** Ends the threads; the pool then runs everything on the caller's. */
   async close(): Promise<void> {
     this.#control.stop();
+    this.#waiting = 0;
     await Promise.all(this.#workers.splice(0).map((worker) => worker.terminate()));
   }
 }
