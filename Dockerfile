@@ -48,8 +48,8 @@ COPY --from=build /onebyte/dist /opt/onebyte/dist
 COPY LICENSE /opt/onebyte/LICENSE
 RUN ln -s /opt/onebyte/dist/cli/main.js /usr/local/bin/onebyte && install -d -o 65532 -g 65532 /var/cache/onebyte /data
 # Why: worker/process-settings.ts
-ENV NODE_ENV=production ORT_DISABLE_TELEMETRY=1 MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=131072 \
-    MALLOC_TRIM_THRESHOLD_=131072 ONEBYTE_CACHE=/var/cache/onebyte
+ENV NODE_ENV=production ORT_DISABLE_TELEMETRY=1 MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=32768 \
+    MALLOC_TRIM_THRESHOLD_=65536 ONEBYTE_CACHE=/var/cache/onebyte
 # Nobody's: no name is needed. The root file system may be read-only; what is written goes to the cache, /tmp and --out.
 USER 65532:65532
 WORKDIR /data

@@ -8,14 +8,15 @@ export interface ProcessSettings {
 }
 
 /**
- * The C library's thresholds as they are at its start, and fixed there: once a large piece is freed it would raise them
- * to 32 MiB and more, and what a forward pass gives back would stay with the process. Each of the runtime's threads
- * would otherwise keep freed memory of its own, too.
+ * The C library's thresholds, and fixed: once a large piece is freed it would raise them to 32 MiB and more, and what a
+ * forward pass gives back would stay with the process. Pieces from 32 KiB on have pages of their own, which go back when they
+ * are freed; from 128 KiB on, as it is by itself, reading a model and building a graph leaves 10 MiB more between pieces
+ * that stay. Each of the runtime's threads would otherwise keep freed memory of its own, too.
  */
 const ALLOCATOR = {
   MALLOC_ARENA_MAX: '2',
-  MALLOC_MMAP_THRESHOLD_: '131072',
-  MALLOC_TRIM_THRESHOLD_: '131072',
+  MALLOC_MMAP_THRESHOLD_: '32768',
+  MALLOC_TRIM_THRESHOLD_: '65536',
 } as const;
 
 /** Room of new objects in MiB, for each thread that runs JavaScript: by default it grows to 16, and is kept. */

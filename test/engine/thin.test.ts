@@ -56,7 +56,7 @@ test('a thin process has the settings, unless its user says otherwise, and keeps
   );
   const child = fork(program, [], thinProcess({ ...process.env, MALLOC_ARENA_MAX: '5' }, folder, []));
   const [told] = await once(child, 'message');
-  assert.deepEqual(told, [['--max-semi-space-size=1'], '131072', '5']);
+  assert.deepEqual(told, [['--max-semi-space-size=1'], '65536', '5']);
   assert.equal(thinProcess({}, folder, [], false).env.NODE_COMPILE_CACHE, undefined);
   await once(child, 'exit');
   assert.notEqual(readdirSync(join(folder, 'compiled')).length, 0);
