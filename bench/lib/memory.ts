@@ -27,12 +27,19 @@ const WEIGHTS = 'weights mapped from files';
 const HEAP = 'objects of JavaScript (main thread)';
 const REST = 'the rest: packed layers, graph, activations';
 
-/** The mappings of this process added up; Node's heap of objects is taken out of the anonymous ones. */
-export function kindsOfMemory(): Kinds {
-  const kinds = { [CODE]: 0, [WEIGHTS]: 0, [HEAP]: 0, [REST]: 0 };
+/** Resident bytes of a process: of code and weights in files, and of no file. */
+export interface Pages {
+  readonly code: number;
+  readonly weights: number;
+  readonly anonymous: number;
+}
+
+/** The mappings of a process added up. */
+export function pagesOf(pid: number | 'self'): Pages {
+  const pages = { code: 0, weights: 0, anonymous: 0 };
   let file = '';
   let resident = 0;
-  for (const line of readFileSync('/proc/self/smaps', 'utf8').split('\n')) {
+  for (const line of readFileSync(`/proc/${pid}/smaps`, 'utf8').split('\n')) {
     const mapping = /^[0-9a-f]+-[0-9a-f]+ \S+ \S+ \S+ \S+ *(.*)$/.exec(line);
     if (mapping !== null) file = mapping[1]!;
     const found = /^(Rss|Anonymous): +(\d+)/.exec(line);
@@ -42,9 +49,15 @@ export function kindsOfMemory(): Kinds {
       resident = bytes;
       continue;
     }
-    kinds[REST]! += bytes;
-    kinds[/[.](packed|safetensors|gguf|onnx)/.test(file) ? WEIGHTS : CODE]! += resident - bytes;
+    pages.anonymous += bytes;
+    pages[/[.](packed|safetensors|gguf|onnx)/.test(file) ? 'weights' : 'code'] += resident - bytes;
   }
+  return pages;
+}
+
+/** What this process has; Node's heap of objects is taken out of the anonymous pages. */
+export function kindsOfMemory(): Kinds {
+  const { code, weights, anonymous } = pagesOf('self');
   const objects = getHeapStatistics().total_physical_size;
-  return { ...kinds, [HEAP]: objects, [REST]: kinds[REST]! - objects };
+  return { [CODE]: code, [WEIGHTS]: weights, [HEAP]: objects, [REST]: anonymous - objects };
 }
