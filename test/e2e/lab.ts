@@ -16,6 +16,7 @@ import { makeNamespaces, makeVolumes } from './furniture.ts';
 import { merged } from './merged.ts';
 import { SYSTEM, TEAM } from './namespaces.ts';
 import { NATS_CLAIM, natsValues } from './nats.ts';
+import { takePrecedence } from './precedence.ts';
 import {
   attach,
   FOREIGN,
@@ -116,6 +117,7 @@ export class Lab {
   }
 
   static async #onOwn({ bare, nodes = 2 }: LabOptions, log: Log): Promise<Lab> {
+    await takePrecedence();
     let from = performance.now();
     const image = await productImage(bare?.tag ?? 'e2e', bare?.repository);
     const { repository, tag } = image;

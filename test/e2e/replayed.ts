@@ -19,7 +19,9 @@ export async function replayed(journal: string, lab: Lab): Promise<Replayed> {
   const model = join(lab.volume('models'), 'models', MODEL.sha256);
   // The basis is among the artifacts of the volume that the workers share.
   const cache = `ONEBYTE_CACHE=${lab.volume('models')}`;
-  const args = [cache, process.execPath, main, 'replay', journal, '--model', model, '--json'];
+  // Each fault has its replay: what is compiled once need not be again.
+  const compiled = `NODE_COMPILE_CACHE=${join(lab.storage, 'compiled')}`;
+  const args = [cache, compiled, process.execPath, main, 'replay', journal, '--model', model, '--json'];
   const text = await command('env', args);
   return JSON.parse(text.trim().split('\n').at(-1)!) as Replayed;
 }
