@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, realpathSync, statSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, normalize, sep } from 'node:path';
 import { fromBinary } from '@bufbuild/protobuf';
 import {
@@ -11,7 +11,7 @@ import {
 } from 'onnx-buf';
 import { OnebyteError } from '../../errors.ts';
 import type { Place } from '../stored.ts';
-import { refuseOnnx, slimOnnx } from './slim.ts';
+import { type ReadAt, refuseOnnx, slimOnnx } from './slim.ts';
 
 /** An initializer, and where its numbers lie; undefined: in the protobuf itself. */
 export interface Initializer {
@@ -136,48 +136,59 @@ export function readOnnx(named: string): OnnxFile {
     });
   }
   try {
-    const slim = slimOnnx(fd, file, fstatSync(fd).size);
-    let model: ModelProto;
-    try {
-      model = fromBinary(ModelProtoSchema, slim.bytes);
-    } catch (cause) {
-      refuseOnnx(file, 'is no ONNX model', cause);
-    }
-    const opset = versionOf(model, file);
-    const { graph } = model;
-    // A field of another wire type than it should have leads the reader astray.
-    if (graph === undefined) refuseOnnx(file, 'is no ONNX model: it has no graph');
-    if (graph.sparseInitializer.length > 0) refuseOnnx(file, 'has sparse weights');
-    const initializers = new Map<string, Initializer>();
-    const external = new Set<string>();
-    graph.initializer.forEach((tensor, i) => {
-      const field = `${file}[${tensor.name}]`;
-      if (tensor.name === '' || initializers.has(tensor.name))
-        refuseOnnx(field, 'is there twice, or has no name');
-      const dims = dimsOf(tensor, field);
-      const size = dims.reduce((a, b) => a * b, 1);
-      const width = WIDTH.get(tensor.dataType);
-      if (tensor.dataLocation === TensorProto_DataLocation.EXTERNAL) {
-        if (width === undefined) refuseOnnx(field, `is of the unknown type ${tensor.dataType}`);
-        const place = externalPlace(tensor, dirname(path), field, size * width);
-        external.add(place.path);
-        initializers.set(tensor.name, { tensor, dims, place });
-        return;
-      }
-      const numbers = slim.numbers[i];
-      const held = numbers?.bytes ?? (tensor.rawData.length || undefined);
-      if (held !== undefined && (width === undefined || held !== size * width))
-        refuseOnnx(field, `has ${held} bytes, and the shape [${dims}]`);
-      if (
-        held === undefined &&
-        tensor.dataType === TensorProto_DataType.FLOAT &&
-        tensor.floatData.length !== size
-      )
-        refuseOnnx(field, `has ${tensor.floatData.length} numbers, and the shape [${dims}]`);
-      initializers.set(tensor.name, { tensor, dims, place: numbers && { path, ...numbers } });
-    });
-    return { path, model, graph, opset, initializers, external: [...external].sort() };
+    const readAt: ReadAt = (into, at) => readSync(fd, into, 0, into.length, at);
+    return parseOnnx(readAt, fstatSync(fd).size, path, file);
   } finally {
     closeSync(fd);
   }
+}
+
+/**
+ * `readOnnx` of what another one reads.
+ * @param size bytes that there are
+ * @param path where the file is: others with weights lie beside it
+ * @param file what messages call it
+ */
+export function parseOnnx(readAt: ReadAt, size: number, path: string, file: string): OnnxFile {
+  const slim = slimOnnx(readAt, file, size);
+  let model: ModelProto;
+  try {
+    model = fromBinary(ModelProtoSchema, slim.bytes);
+  } catch (cause) {
+    refuseOnnx(file, 'is no ONNX model', cause);
+  }
+  const opset = versionOf(model, file);
+  const { graph } = model;
+  // A field of another wire type than it should have leads the reader astray.
+  if (graph === undefined) refuseOnnx(file, 'is no ONNX model: it has no graph');
+  if (graph.sparseInitializer.length > 0) refuseOnnx(file, 'has sparse weights');
+  const initializers = new Map<string, Initializer>();
+  const external = new Set<string>();
+  graph.initializer.forEach((tensor, i) => {
+    const field = `${file}[${tensor.name}]`;
+    if (tensor.name === '' || initializers.has(tensor.name))
+      refuseOnnx(field, 'is there twice, or has no name');
+    const dims = dimsOf(tensor, field);
+    const size = dims.reduce((a, b) => a * b, 1);
+    const width = WIDTH.get(tensor.dataType);
+    if (tensor.dataLocation === TensorProto_DataLocation.EXTERNAL) {
+      if (width === undefined) refuseOnnx(field, `is of the unknown type ${tensor.dataType}`);
+      const place = externalPlace(tensor, dirname(path), field, size * width);
+      external.add(place.path);
+      initializers.set(tensor.name, { tensor, dims, place });
+      return;
+    }
+    const numbers = slim.numbers[i];
+    const held = numbers?.bytes ?? (tensor.rawData.length || undefined);
+    if (held !== undefined && (width === undefined || held !== size * width))
+      refuseOnnx(field, `has ${held} bytes, and the shape [${dims}]`);
+    if (
+      held === undefined &&
+      tensor.dataType === TensorProto_DataType.FLOAT &&
+      tensor.floatData.length !== size
+    )
+      refuseOnnx(field, `has ${tensor.floatData.length} numbers, and the shape [${dims}]`);
+    initializers.set(tensor.name, { tensor, dims, place: numbers && { path, ...numbers } });
+  });
+  return { path, model, graph, opset, initializers, external: [...external].sort() };
 }

@@ -1,4 +1,3 @@
-import { readSync } from 'node:fs';
 import { OnebyteError } from '../../errors.ts';
 
 /** Where a tensor's numbers lie in the file, little-endian and row-major. */
@@ -6,6 +5,9 @@ export interface Numbers {
   readonly offset: number;
   readonly bytes: number;
 }
+
+/** Reads bytes of a file from `at` on into memory. @returns how many there were; 0 at its end */
+export type ReadAt = (into: Uint8Array, at: number) => number;
 
 /** An ONNX file without the numbers of its initializers. */
 export interface Slim {
@@ -48,17 +50,17 @@ interface Field {
   readonly end: number;
 }
 
-/** Reads an open file forward through a small window. */
+/** Reads a file forward through a small window. */
 class Scanner {
-  readonly #fd: number;
+  readonly #readAt: ReadAt;
   readonly #file: string;
   readonly #size: number;
   readonly #window: Uint8Array;
   #from = 0;
   #filled = 0;
 
-  constructor(fd: number, file: string, size: number) {
-    this.#fd = fd;
+  constructor(readAt: ReadAt, file: string, size: number) {
+    this.#readAt = readAt;
     this.#file = file;
     this.#size = size;
     this.#window = new Uint8Array(Math.min(WINDOW, size));
@@ -80,7 +82,7 @@ class Scanner {
 
   #read(into: Uint8Array, at: number): number {
     for (let got = 0; got < into.length; ) {
-      const count = readSync(this.#fd, into, got, into.length - got, at + got);
+      const count = this.#readAt(into.subarray(got), at + got);
       if (count === 0) refuseOnnx(this.#file, 'has become shorter');
       got += count;
     }
@@ -163,8 +165,8 @@ function* varintBytes(value: number): Generator<number> {
  * and the graph itself, whatever the size of the file.
  * @throws {OnebyteError} MODEL_FILE_INVALID
  */
-export function slimOnnx(fd: number, file: string, size: number): Slim {
-  const scanner = new Scanner(fd, file, size);
+export function slimOnnx(readAt: ReadAt, file: string, size: number): Slim {
+  const scanner = new Scanner(readAt, file, size);
   const numbers: (Numbers | undefined)[] = [];
   let copied = 0;
   let parts = 0;
