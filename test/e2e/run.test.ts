@@ -106,7 +106,7 @@ describe('the product on real nodes', { skip }, () => {
     assert.equal(digest, status?.result?.digest);
     const { entries, bytes } = await runStatus(lab, uid);
     assert.equal(entries, ledger.records);
-    const formula = journalBytes(shapeOf(run));
+    const formula = Math.round(journalBytes(shapeOf(run)));
     const { size } = statSync(journal);
     t.diagnostic(
       `log ${bytes} bytes, journal ${size} (formula ${formula}: ${(size / formula).toFixed(2)}), payload ${ledger.totals.payloadBytes}, in ${ledger.records} records`,
