@@ -15,8 +15,8 @@ const KEYS: Readonly<Record<string, string>> = {
   hostAliases: 'ip',
   topologySpreadConstraints: 'topologyKey',
 };
-/** Lists that grow. */
-const GROWING = new Set(['tolerations', 'envFrom']);
+/** Lists that grow: `over` comes first where Kubernetes goes by the first item that fits, last where by the last. */
+const GROWING: Readonly<Record<string, 'first' | 'last'>> = { tolerations: 'first', envFrom: 'last' };
 
 /** `over` put over `base`; neither is changed. What is null in `over` is taken away. */
 export function merge<T extends object>(base: T, over: object): T {
@@ -40,7 +40,8 @@ function mergeValue(name: string, base: Value, over: Value): Value {
 }
 
 function mergeLists(name: string, base: readonly Value[], over: readonly Value[]): readonly Value[] {
-  if (GROWING.has(name)) return [...base, ...over];
+  const place = GROWING[name];
+  if (place !== undefined) return place === 'first' ? [...over, ...base] : [...base, ...over];
   const key = KEYS[name];
   if (key === undefined || ![...base, ...over].every(isFields)) return over;
   const out = [...(base as Fields[])];

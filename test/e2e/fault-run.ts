@@ -16,10 +16,7 @@ const HEAD = 30;
 /** More rounds than there is time for, and a basis of few rows: that it is there soon is another test's matter. */
 export const PLAN = stages(1_000_000, { head: HEAD, rows: 64 });
 
-/**
- * Seconds that a worker's pod waits for a lost node: a manifest may say fewer than the operator's own 30, and Kubernetes
- * takes the fewest.
- */
+/** Seconds that a worker's pod waits for a lost node: a manifest's own come before the operator's 30. */
 const NODE_LOST = 10;
 
 export const RUN = 'run';

@@ -23,7 +23,7 @@ describe('the pods of a job', () => {
     assert.deepEqual(containerOf(workerPod(job, worker, settings)).envFrom, [proxy]);
   });
 
-  test('each waits half a minute for a lost node, unless its template says less', () => {
+  test('each waits half a minute for a lost node, unless its template says otherwise', () => {
     const own = workerPod(jobOf('tune'), worker, settings).spec!.tolerations!;
     assert.deepEqual(
       own.map(({ key, effect, tolerationSeconds }) => [key, effect, tolerationSeconds]),
@@ -31,10 +31,10 @@ describe('the pods of a job', () => {
     );
     const sooner = { ...own[0]!, tolerationSeconds: 10 };
     const template = { spec: { containers: [], tolerations: [sooner] } };
-    // Of two that match, Kubernetes takes the shorter.
+    // Of two that match, Kubernetes takes the first.
     assert.deepEqual(workerPod(jobOf('tune', { template }), worker, settings).spec!.tolerations, [
-      ...own,
       sooner,
+      ...own,
     ]);
   });
 
