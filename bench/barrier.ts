@@ -1,7 +1,8 @@
 /**
  * What a round costs that measures nothing: workers in processes of their own, all on this machine, over NATS with one
- * server and over the embedded log, and beside them the messages of the first alone (`bench/lib/bare-exchange.ts`). A round is from one record to the next as a worker sees it. The transports take
- * turns, and the best repetition counts, so that other work on the machine falls on both alike.
+ * server and over the embedded log, and beside them the messages of the first alone (`lib/bare-exchange.ts`). A round is
+ * from one record to the next as a worker sees it. They take turns, and the best repetition counts, so that other work on
+ * the machine falls on all alike.
  *
  *     node bench/barrier.ts [--workers 16] [--rounds 3000] [--warm 1000] [--probes 1] [--repeat 3] [--state]
  */

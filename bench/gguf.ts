@@ -28,6 +28,7 @@ import { SMOLLM2, smallJob } from './lib/small-job.ts';
 import { runSolo } from './lib/solo.ts';
 
 const MIB = 2 ** 20;
+
 /** What the weights take where they are used from. */
 function keptBytes(path: string): number {
   const [folder, names] = path.endsWith('.gguf')

@@ -107,6 +107,16 @@ describe('the ledger', () => {
     );
   });
 
+  it('has the very same members after a round that nobody missed, joined or left', () => {
+    const ledger = started(2);
+    assert.equal(put(ledger, roundOf(ledger)).members, ledger.members);
+    const missed = put(ledger, roundOf(ledger, { bytes: [Uint8Array.of(1), NO_BYTES] }));
+    assert.deepEqual(
+      put(missed, roundOf(missed)).members.map(({ missed }) => missed),
+      [0, 0],
+    );
+  });
+
   it('keeps round, seeds and misses through a record that only changes the membership', () => {
     let ledger = started(2);
     ledger = put(ledger, roundOf(ledger, { bytes: [Uint8Array.of(1), NO_BYTES] }));

@@ -246,7 +246,7 @@ export class MemberDriver {
     // The machine does nothing about the past but learn who is in, so the state may follow in bulk.
     if (seq < (this.#state.target ?? 0)) await desk.commitLater(next);
     else await desk.commit(next, moves);
-    const compared = desk.comparesAt(ledger.chain) ? await desk.compare() : null;
+    const compared = await desk.compare(ledger.chain);
     if (compared !== null) this.#post({ type: 'compared', ...compared });
     if (moves && seq > (this.#state.target ?? seq)) this.#checkpoint(ledger, seq);
     this.#post({ type: 'entry', seq, record, ledger, own });

@@ -96,7 +96,7 @@ export class EngineDesk {
 
   /** @param moves whether the state is another one after it */
   async commit({ record, body }: Committed, moves: boolean): Promise<void> {
-    if (this.#isBehind) await this.flush();
+    await this.flush();
     await this.#engine.commit(record, body);
     if (moves) this.#digest = null;
   }
@@ -104,7 +104,8 @@ export class EngineDesk {
   /** Of the state that `tag` names, which is the one there is. */
   digest(tag: Tag): Promise<Digest> {
     if (this.#digest?.tag !== tag) {
-      this.#digest = { tag, value: this.#digestNow() };
+      const flushed = this.flush();
+      this.#digest = { tag, value: flushed.then(() => this.#engine.digest()) };
     }
     return this.#digest.value;
   }
@@ -121,7 +122,7 @@ export class EngineDesk {
     const { signal } = this.#work;
     this.#underWay++;
     try {
-      if (this.#isBehind) await this.flush();
+      await this.flush();
       return signal.aborted ? null : await work(signal);
     } finally {
       this.#underWay--;
@@ -137,12 +138,12 @@ export class EngineDesk {
 
   /** Of the state as it is now; null where the engine keeps none. */
   async snapshot(): Promise<SnapshotFile | null> {
-    if (this.#isBehind) await this.flush();
+    await this.flush();
     return (await this.#engine.snapshot?.()) ?? null;
   }
 
   async rewind(records: number): Promise<void> {
-    if (this.#isBehind) await this.flush();
+    await this.flush();
     await this.#engine.rewind(records);
     this.#digest = null;
   }
@@ -158,15 +159,10 @@ export class EngineDesk {
     this.#digest = null;
   }
 
-  /** Whether a state was thrown away, and the new one has come as far. */
-  comparesAt(chain: Uint8Array): boolean {
-    return this.#discarded !== null && Buffer.compare(this.#discarded.chain, chain) === 0;
-  }
-
-  /** Which tensors of the state that was thrown away were wrong, when the new one has come as far. */
-  async compare(): Promise<(Pick<Discarded, 'round'> & { tensors: string[] }) | null> {
+  /** Which tensors of the state that was thrown away were wrong, once the new one has come as far; null: not now. */
+  async compare(chain: Uint8Array): Promise<(Pick<Discarded, 'round'> & { tensors: string[] }) | null> {
     const discarded = this.#discarded;
-    if (discarded === null) return null;
+    if (discarded === null || Buffer.compare(discarded.chain, chain) !== 0) return null;
     this.#discarded = null;
     const right = await this.#tensors();
     const wrong = discarded.tensors.filter(({ digest }, i) => digest !== right[i]?.digest);
@@ -174,18 +170,8 @@ export class EngineDesk {
   }
 
   async #tensors(): Promise<readonly TensorDigest[]> {
-    if (this.#isBehind) await this.flush();
+    await this.flush();
     return (await this.#engine.tensors?.()) ?? [];
-  }
-
-  async #digestNow(): Promise<Digest> {
-    if (this.#isBehind) await this.flush();
-    return this.#engine.digest();
-  }
-
-  /** Nobody waits where nothing was put off: the engine is asked in the order in which this was. */
-  get #isBehind(): boolean {
-    return this.#backlog.length > 0;
   }
 
   /** Applies what was put off. */

@@ -69,8 +69,6 @@ export interface MachineState {
   readonly previous: Previous | null;
   /** What this member said for recent rounds: it never says two different things for one. */
   readonly sent: readonly Proposal[];
-  /** The highest round of all that it said; -1: none. */
-  readonly saidUpTo: number;
   /** An heir's first round, for which its predecessor may have spoken. */
   readonly inherited: Tag | null;
   readonly early: readonly Early[];
@@ -132,7 +130,6 @@ export function initialState(
     ballot: null,
     previous: null,
     sent: [],
-    saidUpTo: -1,
     inherited: null,
     early: [],
     pace: STARTING_PACE,

@@ -97,14 +97,11 @@ export function startWork(turn: Turn): void {
 }
 
 /** What this member said for a round, if it did. */
-export function saidIn(
-  { sent, saidUpTo }: MachineState,
-  round: number,
-  tag: Tag,
-  slot: number,
-): Proposal | undefined {
-  if (round > saidUpTo) return undefined;
-  return sent.findLast((proposal) => proposal.tag === tag && proposal.slot === slot);
+export function saidIn({ sent }: MachineState, round: number, tag: Tag, slot: number): Proposal | undefined {
+  // By the number first: most are of other rounds, and texts take longer to compare.
+  return sent.findLast(
+    (proposal) => proposal.round === round && proposal.tag === tag && proposal.slot === slot,
+  );
 }
 
 function nextCount(turn: Turn): number {
@@ -157,7 +154,6 @@ function completeOwn(turn: Turn): void {
     evaluations: evaluated ?? [],
   };
   state.sent = [...state.sent.slice(1 - REMEMBERED), own];
-  state.saidUpTo = Math.max(state.saidUpTo, round);
   turn.ballot({ own, ownAt: turn.now });
   submit(turn);
 }
