@@ -148,10 +148,10 @@ export class Children<W extends { readonly name: string }> implements Hired {
   }
 }
 
-/** Why a process ended, or could not be started. */
+/** Why a process ended, or could not be started. What it said last may come after its `exit`, and before its `close`. */
 function endOf(child: ChildProcess): Promise<string> {
   return new Promise((resolve) => {
-    child.once('exit', (code, signal) => resolve(signal ?? `exit code ${code}`));
+    child.once('close', (code, signal) => resolve(signal ?? `exit code ${code}`));
     child.on('error', ({ message }) => {
       if (child.pid === undefined) resolve(message);
     });

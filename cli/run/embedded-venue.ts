@@ -121,7 +121,7 @@ class LocalLauncher implements Launcher<LocalWorker> {
       else if (news.type === 'outcome') said.onDone();
       else said.onFailed(errorOf(news.failure));
     });
-    child.once('exit', () => service.close());
+    child.once('close', () => service.close());
     child.send({ plane: 'control', type: 'start', worker: { ...worker, heir } } satisfies ToWorker, () => {});
     return child;
   }

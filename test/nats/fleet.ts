@@ -57,7 +57,8 @@ export class TestMember {
       if (news.type === 'done' || news.type === 'failed') end = news;
       onNews(news);
     });
-    this.ended = once(child, 'exit').then(() => end);
+    // Its channel ends after it, and what it said last may be on it.
+    this.ended = once(child, 'close').then(() => end);
   }
 
   /** SIGTERM: asks it to leave. */
