@@ -55,7 +55,7 @@ describe('the product on real nodes', { skip }, () => {
     for (const pod of [...(await operatorPods(lab)), ...(await workerPods(lab, NAME))])
       t.diagnostic(startToReady(pod));
     for (const { metadata } of await workerPods(lab, NAME))
-      t.diagnostic(await timelineOf(lab, metadata.name, appliedAt));
+      t.diagnostic(await timelineOf(lab, metadata.name, 'the job was applied', appliedAt));
     const two = await jobView(lab, NAME);
     assert.equal(condition(two, 'Succeeded'), 'Unknown Running');
     assert.equal(condition(two, 'Ready'), 'True EnoughWorkers');
@@ -63,7 +63,9 @@ describe('the product on real nodes', { skip }, () => {
     for (const pod of await workerPods(lab, NAME)) await isRestricted(lab, pod.metadata.name, t);
 
     const before = run.round;
+    const first = (await workerPods(lab, NAME)).map(({ metadata }) => metadata.name);
     const up = performance.now();
+    const upAt = Date.now();
     await lab.kubectl('-n', TEAM, 'scale', `ftj/${NAME}`, '--replicas=5');
     const contributed = () =>
       new Set(run.rounds.filter(({ at }) => at > up).flatMap((round) => RunWatch.contributors(round)));
@@ -74,6 +76,14 @@ describe('the product on real nodes', { skip }, () => {
     );
     await lab.until('the status says so', async () => (await columns(lab, NAME)).WORKERS === '5/5');
     assert.equal((await jobView(lab, NAME)).status?.replicas, 5);
+    for (const pod of await workerPods(lab, NAME)) {
+      const { name } = pod.metadata;
+      if (first.includes(name)) continue;
+      await lab.until(`${name} is ready`, async () => {
+        return (await workerPods(lab, NAME)).some((now) => now.metadata.name === name && isReady(now));
+      });
+      t.diagnostic(await timelineOf(lab, name, 'five were wanted', upAt));
+    }
 
     const down = performance.now();
     await lab.kubectl('-n', TEAM, 'scale', `ftj/${NAME}`, '--replicas=3');

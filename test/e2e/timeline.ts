@@ -1,4 +1,4 @@
-/** Where the time goes from an applied job to its first round, as its workers' own logs tell it. */
+/** Where the time goes from an applied job, or a new scale, to a worker's first round, as its own log tells it. */
 import type { Pod } from '../../operator/kube/mod.ts';
 import type { Lab } from './lab.ts';
 import { TEAM } from './namespaces.ts';
@@ -9,13 +9,13 @@ interface Line {
   readonly msg: string;
 }
 
-/** What a worker said until it took part, with seconds since `from` (by `Date.now()`) before each. */
-export async function timelineOf(lab: Lab, pod: string, from: number): Promise<string> {
+/** What a worker said until it took part, with seconds since `event`, which was at `from` (by `Date.now()`), before each. */
+export async function timelineOf(lab: Lab, pod: string, event: string, from: number): Promise<string> {
   const text = await lab.kubectl('-n', TEAM, 'logs', pod);
   const lines = text.split('\n').flatMap((line) => (line.startsWith('{') ? [JSON.parse(line) as Line] : []));
   const end = lines.findIndex(({ msg }) => msg === 'joined');
   const told = lines.slice(0, end + 1).map(({ time, msg }) => `${((time - from) / 1000).toFixed(1)} ${msg}`);
-  return `${pod}, seconds after the job was applied: ${told.join('; ')}`;
+  return `${pod}, seconds after ${event}: ${told.join('; ')}`;
 }
 
 /** How long a pod took, by the whole seconds that Kubernetes writes down. */
