@@ -150,6 +150,27 @@ test('the head on cached features is the head at the end of the whole model', as
   await whole.evaluator.close();
 });
 
+test('the frozen part is computed once for each row: ahead, as far as time allows, or by the probe that draws it', async () => {
+  const rows = rowsOf(11);
+  const again = async (warm?: number) => {
+    const { evaluator } = await open(jobOf([stage(scope('head'))]));
+    await evaluator.enter(0, 0);
+    if (warm !== undefined) await evaluator.warm(rows, warm);
+    const probes = [await evaluator.probe(seedsOf(2), rows), await evaluator.probe(seedsOf(2), rows)];
+    await evaluator.close();
+    return probes;
+  };
+  const [asDrawn, once] = await again();
+  assert.ok(asDrawn!.frozenSeconds > 0 && asDrawn!.frozenSeconds < asDrawn!.seconds);
+  assert.equal(once!.frozenSeconds, 0);
+  const [inNoTime] = await again(0);
+  assert.ok(inNoTime!.frozenSeconds > 0);
+  const [ahead] = await again(Number.POSITIVE_INFINITY);
+  assert.equal(ahead!.frozenSeconds, 0);
+  for (const { values } of [once!, inNoTime!, ahead!])
+    for (const [p, value] of values.entries()) near(value, asDrawn!.values[p]!, 2e-3);
+});
+
 test('a loss that is no number abstains, and the state is as before', async () => {
   for (const [name, spec] of SCOPES) {
     if (name === 'full over all layers') continue; // There every weight is in the state, which holds no NaN.

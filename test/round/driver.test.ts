@@ -120,6 +120,40 @@ test('members run a job to its end, each applying every record once and in order
     );
 });
 
+test('whoever comes to a run that goes on is let in once its engine is ready, and misses no round', async () => {
+  const room = new Room(Number.POSITIVE_INFINITY, 300);
+  room.enter(1);
+  await room.run(400);
+  const comes = room.records.length;
+  let isReady = false;
+  const late = room.enter(1, {
+    prepare: () =>
+      new Promise((resolve) => {
+        room.time.at(1500, () => {
+          isReady = true;
+          resolve();
+        });
+      }),
+  });
+  await room.run(1000);
+  assert.ok(!isReady && room.records.length > comes + 20, 'the other did not wait for it');
+  assert.equal(late.state.ballot!.index, -1);
+  assert.ok(room.records.every((record) => record.kind !== 'round' || record.bytes.length < 2));
+  await room.run(20_000);
+  const joined = room.records.findLastIndex(
+    (record) => record.kind === 'round' && record.joins.some(({ id }) => id === late.state.self.id),
+  );
+  assert.ok(joined > comes);
+  // Its first contribution is to the first round that it was a member in.
+  for (const record of room.records.slice(joined + 1))
+    if (record.kind === 'round' && record.bytes.length === 2) {
+      assert.ok(record.bytes.every((bytes) => bytes.length > 0));
+      break;
+    }
+  for (const outcome of room.outcomes)
+    assert.ok(outcome !== undefined && 'type' in outcome && outcome.type === 'finished');
+});
+
 test('a member whose engine fails ends with that error, and the others go on', async () => {
   const room = new Room();
   const failure = new OnebyteError('INTERNAL', 'out of memory');

@@ -137,7 +137,7 @@ test('an append that nobody answered is tried again', () => {
 
 test('a newcomer asks to be let in, again and again, until a record admits it', () => {
   const ledger = atRound1(2);
-  const seat = Seat.at(2, ledger);
+  const seat = Seat.at(2, ledger).feed({ type: 'prepared' });
   const waits: number[] = [];
   for (let i = 0; i < 3; i++) {
     seat.timer('join');
@@ -150,9 +150,19 @@ test('a newcomer asks to be let in, again and again, until a record admits it', 
   assert.equal(seat.of('probe')[0]?.slot, 2);
 });
 
-test('a newcomer that nobody answers lets itself in without harm to the open round', () => {
+test('a newcomer asks for nothing before its engine is ready, and then at once', () => {
   const ledger = atRound1(2);
   const seat = Seat.at(2, ledger);
+  assert.deepEqual([seat.of('prepare').length, seat.timers], [1, []]);
+  seat.follow(roundOf(ledger));
+  assert.deepEqual([seat.of('prepare'), seat.timers], [[], []]);
+  seat.feed({ type: 'prepared' });
+  assert.deepEqual(seat.of('setTimer'), [{ type: 'setTimer', name: 'join', ms: 0 }]);
+});
+
+test('a newcomer that nobody answers lets itself in without harm to the open round', () => {
+  const ledger = atRound1(2);
+  const seat = Seat.at(2, ledger).feed({ type: 'prepared' });
   for (let i = 0; i < 5; i++) assert.equal(seat.timer('join').appended, undefined);
   seat.timer('join');
   assert.deepEqual(round(seat).joins, [joinOf(2)]);
@@ -236,6 +246,9 @@ test('a member that was let go asks to come back, a little later each time', () 
     ledger = seat.state.ledger;
   }
   assert.equal(ledger.members.length, 1);
+  // What made it miss them may take longer yet.
+  assert.equal(seat.of('prepare').length, 1);
+  seat.feed({ type: 'prepared' });
   const join = seat.of('setTimer').find(({ name }) => name === 'join');
   assert.ok(join !== undefined && join.ms > 0);
 });
@@ -394,18 +407,25 @@ test('a run that is cancelled ends where it stands', () => {
 test('the proposer tells a member that came long after the first, who then evaluates fewer probes', () => {
   const ledger = atRound1(2, jobSpec({ rounds: [20], every: 0, probes: 8 }));
   const proposer = Seat.at(1, ledger);
-  const slow = Seat.at(0, ledger);
   proposer.now += 100;
   proposer.probed(1, 2, 3, 4, 5, 6, 7, 8);
   proposer.now += 300;
-  slow.now += 400;
-  slow.probed(...new Array<number>(8).fill(3));
+  const eight = new Array<number>(8).fill(3);
+  const after = (frozenSeconds: number) => {
+    const slow = Seat.at(0, ledger);
+    slow.now += 400;
+    return slow.probedOnce(frozenSeconds, ...eight);
+  };
+  const [slow, once] = [after(0), after(0.3)];
   proposer.hear(ids[0]!, slow.of('send')[0]!.message);
   const [notice] = proposer.of('send');
   assert.equal(notice?.message.kind, 'late');
-  slow.hear(ids[1]!, notice!.message);
-  slow.follow(proposer.appended!);
+  for (const told of [slow, once]) {
+    told.hear(ids[1]!, notice!.message);
+    told.follow(proposer.appended!);
+  }
   assert.ok(slow.of('probe')[0]!.count <= 2);
+  assert.equal(once.of('probe')[0]!.count, 8, 'what took it longer does not come again');
 });
 
 test('a member that is still catching up takes no part', () => {

@@ -55,6 +55,11 @@ export class Seat {
   }
 
   probed(...bytes: number[]): this {
+    return this.probedOnce(0, ...bytes);
+  }
+
+  /** @param frozenSeconds of what it took, what the next probes do not take again */
+  probedOnce(frozenSeconds: number, ...bytes: number[]): this {
     const { ballot } = this.state;
     const { slot } = ballot!.members[ballot!.index]!;
     return this.feed({
@@ -64,6 +69,7 @@ export class Seat {
       bytes: Uint8Array.from(bytes),
       lossSum: 2,
       lossCount: 4,
+      frozenSeconds,
     });
   }
 

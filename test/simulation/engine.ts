@@ -86,6 +86,11 @@ export class SimulatedEngine implements EnginePort {
     return this.#replica.store.tensors.map(({ name }, index) => ({ name, digest: digests[index]! }));
   }
 
+  /** Takes as long as several probes, and nothing cuts it short. */
+  async prepare(): Promise<void> {
+    await this.#busy(5 * this.pace, new AbortController().signal);
+  }
+
   async probe(request: ProbeRequest, signal: AbortSignal): Promise<Probed | null> {
     const { ledger } = this.#replica;
     const expected = Buffer.compare(ledger.roundChain, request.roundChain) === 0;

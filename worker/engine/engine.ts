@@ -22,6 +22,12 @@ import { loadExamples } from './load-examples.ts';
 import { checkGenesis, openReplica } from './open.ts';
 import { SnapshotFolder } from './snapshots.ts';
 
+/**
+ * Milliseconds for frozen activations before somebody new takes part. The rest is computed as rounds draw it: with much data
+ * all of them would take minutes in which a worker contributes nothing.
+ */
+const WARM_MS = 500;
+
 /** What one worker's engine is opened with. Plain values: it crosses to another thread. */
 export interface EngineConfig {
   readonly genesis: GenesisRecord;
@@ -153,6 +159,14 @@ export class Engine {
     return this.#replica.store.tensors.map(({ name }, index) => ({ name, digest: digests[index]! }));
   }
 
+  /** Makes ready for probes at the state as it is: sessions, and the frozen activations of the next rows. */
+  async prepare(): Promise<void> {
+    if (this.#replica.ledger.complete !== null) return;
+    const again = this.#hasEntered();
+    await this.#enter(WARM_MS);
+    if (again) await this.#warm(WARM_MS);
+  }
+
   /** Bytes of this worker's probes of the round that the replica is at. @throws Abandoned */
   async probe({ round, slot, count }: ProbeRequest, aborted?: Aborted): Promise<Probed> {
     check(aborted);
@@ -162,12 +176,12 @@ export class Engine {
     await this.#enter();
     const { estimator, codec } = this.#method();
     const rows = this.#sampler.batch(round, estimator.batch);
-    const { values, lossSum, lossCount, directionSeconds } = await this.#evaluator.probe(
+    const { values, lossSum, lossCount, directionSeconds, frozenSeconds } = await this.#evaluator.probe(
       this.#replica.seeds(slot, count),
       rows,
       aborted,
     );
-    return { bytes: encodeAll(codec, values), lossSum, lossCount, directionSeconds };
+    return { bytes: encodeAll(codec, values), lossSum, lossCount, directionSeconds, frozenSeconds };
   }
 
   /** @throws Abandoned */
@@ -195,18 +209,31 @@ export class Engine {
     return { estimator: effective(job, stage).estimator, codec: job.method.codec };
   }
 
-  /** Makes the evaluator ready for where the replica is. */
-  async #enter(): Promise<void> {
+  /**
+   * Makes the evaluator ready for where the replica is.
+   * @param ms for frozen activations; by default all rows have theirs. A stage begins so for everybody, and who needed longer
+   * for them would be taken for slow in its first rounds.
+   */
+  async #enter(ms = Number.POSITIVE_INFINITY): Promise<void> {
+    if (this.#hasEntered()) return;
     const now = this.#replica.position;
-    if (this.#entered?.stage === now.stage && this.#entered.epoch === now.epoch) return;
     giveBack();
     await this.#evaluator.enter(now.stage, now.epoch);
     giveBack();
-    if (this.#replica.ledger.complete === null) await this.#evaluator.warm(this.#rowsToCome());
+    if (this.#replica.ledger.complete === null) await this.#warm(ms);
     this.#entered = now;
   }
 
-  /** Training rows that the rest of the stage draws. */
+  #hasEntered(): boolean {
+    const { stage, epoch } = this.#replica.position;
+    return this.#entered?.stage === stage && this.#entered.epoch === epoch;
+  }
+
+  #warm(ms: number): Promise<void> {
+    return this.#evaluator.warm(this.#rowsToCome(), ms);
+  }
+
+  /** Training rows that the rest of the stage draws, in the order in which it first does. */
   #rowsToCome(): Int32Array {
     const { ledger } = this.#replica;
     const { start, rounds } = currentStage(ledger);

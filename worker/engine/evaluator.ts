@@ -14,6 +14,8 @@ export interface ProbeResult {
   readonly seconds: number;
   /** Of them: moving the trained weights along directions and back. */
   readonly directionSeconds: number;
+  /** Of them: the frozen part for rows that it was not computed for before. */
+  readonly frozenSeconds: number;
 }
 
 export type Sums = Omit<Evaluation, 'slot'>;
@@ -48,8 +50,11 @@ export interface Evaluator {
    * @throws Abandoned
    */
   probe(seeds: Uint32Array, rows: Int32Array, aborted?: Aborted): Promise<ProbeResult>;
-  /** Computes what is frozen for training rows that the stage will draw, so that its rounds take what rounds take. */
-  warm(rows: Int32Array): Promise<void>;
+  /**
+   * Computes what is frozen for training rows that the stage will draw, so that its rounds take what rounds take. What `ms`
+   * milliseconds are too short for is computed as rounds draw it.
+   */
+  warm(rows: Int32Array, ms: number): Promise<void>;
   /** Sums over the given rows of one split at the current state. @throws Abandoned */
   evaluate(split: Evaluation['split'], rows: Int32Array, aborted?: Aborted): Promise<Sums>;
   /** What the current state makes of each of the given rows of one split. @throws Abandoned */

@@ -12,5 +12,4 @@ export function giveBack(): void {
   // finalizers let go, tensors' memory, is freed too.
   const how = { type: 'major', execution: 'sync', flavor: 'last-resort' };
   collect(how);
-  collect(how);
 }

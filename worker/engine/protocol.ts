@@ -10,6 +10,7 @@ export type Method =
   | 'begin'
   | 'rewind'
   | 'rebuild'
+  | 'prepare'
   | 'probe'
   | 'evaluate'
   | 'digest'

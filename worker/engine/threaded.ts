@@ -79,6 +79,10 @@ export class ThreadedEngine implements EnginePort {
     await this.#call('rebuild');
   }
 
+  async prepare(): Promise<void> {
+    await this.#call('prepare');
+  }
+
   async probe({ round, slot, count, roundChain }: ProbeRequest, signal: AbortSignal): Promise<Probed | null> {
     return (await this.#work('probe', { round, slot, count, roundChain }, signal)) as Probed | null;
   }

@@ -43,6 +43,8 @@ export interface Ballot {
   readonly evaluated: readonly Sums[] | null;
   readonly own: Proposal | null;
   readonly ownAt: number;
+  /** Milliseconds of its work that say nothing about the next round's. */
+  readonly frozenMs: number;
   readonly digestDue: boolean;
   readonly digestAsked: boolean;
   readonly digest: Digest | null;
@@ -74,6 +76,7 @@ export function openBallot(ledger: Ledger, self: string, now: number): Ballot {
     evaluated: null,
     own: null,
     ownAt: now,
+    frozenMs: 0,
     digestDue:
       kind === 'end' || (kind === 'probe' && every > 0 && ledger.round > 0 && ledger.round % every === 0),
     digestAsked: false,

@@ -127,6 +127,9 @@ export class MemberDriver {
       case 'digest':
         this.#ask(this.#desk.digest(effect.tag), (digest) => ({ type: 'digested', tag: effect.tag, digest }));
         break;
+      case 'prepare':
+        this.#ask(this.#desk.prepare(), () => ({ type: 'prepared' }));
+        break;
       case 'abandon':
         this.#desk.abandon();
         break;

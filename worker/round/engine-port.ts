@@ -18,6 +18,8 @@ export interface Probed {
   readonly lossCount: number;
   /** Of what it took: moving the trained weights along directions and back, where that is known. */
   readonly directionSeconds?: number;
+  /** Of what it took: what no later probe of the same rows takes again, where that is known. */
+  readonly frozenSeconds?: number;
 }
 
 export interface EvaluateRequest {
@@ -50,6 +52,8 @@ export interface EnginePort {
   rewind(records: number): Promise<unknown>;
   /** Back to before the first record, from the base and nothing that could be wrong by now. */
   rebuild(): Promise<void>;
+  /** Makes ready for probes at the state as it is, for engines that take long for the first one of a stage. */
+  prepare?(): Promise<void>;
   /** Null when `signal` aborted it; the state is as before in any case. */
   probe(request: ProbeRequest, signal: AbortSignal): Promise<Probed | null>;
   evaluate(request: EvaluateRequest, signal: AbortSignal): Promise<readonly Sums[] | null>;
@@ -108,6 +112,11 @@ export class EngineDesk {
       this.#digest = { tag, value: flushed.then(() => this.#engine.digest()) };
     }
     return this.#digest.value;
+  }
+
+  async prepare(): Promise<void> {
+    await this.flush();
+    await this.#engine.prepare?.();
   }
 
   probe(request: ProbeRequest): Promise<Probed | null> {

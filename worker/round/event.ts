@@ -45,6 +45,8 @@ export type Event =
       readonly bytes: Uint8Array;
       readonly lossSum: number;
       readonly lossCount: number;
+      /** `Probed.frozenSeconds` */
+      readonly frozenSeconds?: number;
     }
   | {
       readonly type: 'evaluated';
@@ -53,6 +55,8 @@ export type Event =
       readonly sums: readonly Sums[];
     }
   | { readonly type: 'digested'; readonly tag: Tag; readonly digest: Digest }
+  /** The engine could measure at once. */
+  | { readonly type: 'prepared' }
   /** A snapshot that this member keeps for newcomers: to be told in the log. */
   | { readonly type: 'stored'; readonly record: CheckpointRecord }
   /** How an append went. `expectedLast` names which one. */
@@ -81,6 +85,8 @@ export type Effect =
       readonly splits: readonly Split[];
       readonly shard: Shard;
     }
+  /** Make ready for the stage that the log is in; answered by `prepared`. */
+  | { readonly type: 'prepare' }
   /** Take the digest of the round's state; answered by `digested`. */
   | { readonly type: 'digest'; readonly tag: Tag }
   /** Stop evaluating: the result is no longer wanted. */

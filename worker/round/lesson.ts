@@ -99,7 +99,10 @@ function learnMembers(turn: Turn, before: Ledger, ledger: Ledger, record: RoundR
   const gone = new Set(before.members.filter(({ id }) => !isIn.has(id)).map(({ id }) => id));
   if (gone.size === 0) return;
   state.leavers = state.leavers.filter((id) => !gone.has(id));
-  if (gone.has(state.self.id) && state.leaveBy === null) state.evictions++;
+  if (gone.has(state.self.id) && state.leaveBy === null) {
+    state.evictions++;
+    state.readiness = 'none';
+  }
 }
 
 function learnDispute(turn: Turn, record: DisputeRecord): void {

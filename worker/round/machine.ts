@@ -95,6 +95,7 @@ function handle(turn: Turn, event: Event): void {
         muted: false,
         entryAt: now,
         checkpoint: null,
+        readiness: 'none',
       });
       settle(turn);
       break;
@@ -120,6 +121,10 @@ function handle(turn: Turn, event: Event): void {
     case 'digested':
       onDigested(turn, event);
       tryAppend(turn);
+      break;
+    case 'prepared':
+      state.readiness = 'ready';
+      settle(turn);
       break;
     case 'stored':
       state.checkpoint = event.record;
@@ -247,7 +252,8 @@ function onLate(turn: Turn, from: string, { tag, behind }: { tag: string; behind
   const { ballot, previous, ledger, probes } = state;
   if (probes === null || ballot === null || ballot.kind !== 'probe') return;
   if (!ledger.members.some(({ id }) => id === from)) return;
-  const open = tag === ballot.tag && ballot.own !== null ? ballot.ownAt - ballot.startedAt : 0;
+  const open =
+    tag === ballot.tag && ballot.own !== null ? ballot.ownAt - ballot.startedAt - ballot.frozenMs : 0;
   const took = tag === previous?.tag ? previous.took : open;
   state.probes = { ...probes, ...late(probes, probeBounds(ledger), behind, took) };
 }

@@ -51,7 +51,7 @@ export function missed(probes: ProbeCount, bounds: ProbeBounds): ProbeCount {
 
 /**
  * The bytes were in the record, but `behind` ms after the fastest member's full count. `took` is the time that evaluating them took: where
- * it is the smaller of the two, the network is what is slow and fewer probes would not help.
+ * it is the smaller of the two, the network or what is computed once is what is slow, and fewer probes would not help.
  */
 export function late(probes: ProbeCount, bounds: ProbeBounds, behind: number, took: number): ProbeCount {
   if (!(behind > 0 && behind < took && took < Number.POSITIVE_INFINITY)) return probes;

@@ -44,7 +44,7 @@ export interface Early {
 export interface Previous {
   readonly tag: Tag;
   readonly firstAt: number | null;
-  /** Milliseconds that this member's probes took. */
+  /** Milliseconds that this member's probes took, without what they do not take again. */
   readonly took: number;
 }
 
@@ -90,6 +90,8 @@ export interface MachineState {
   /** Members whose digest was another than this replica's own even after it had rebuilt itself. */
   readonly distrusted: readonly string[];
 
+  /** Whether the engine was made ready, so that the first round as a member takes no longer than any other. */
+  readonly readiness: 'none' | 'asked' | 'ready';
   readonly joiners: readonly Joiner[];
   readonly leavers: readonly string[];
   /** Requests to join without an answer. */
@@ -141,6 +143,7 @@ export function initialState(
     accusers: { round: -1, members: [] },
     suspects: [],
     distrusted: [],
+    readiness: 'none',
     joiners: [],
     leavers: [],
     joinTries: 0,

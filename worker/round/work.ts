@@ -11,6 +11,7 @@ import {
   seatOf,
   turnOf,
 } from './ballot.ts';
+import type { Event } from './event.ts';
 import { type Proposal, type Sums, type Tag, tagOf } from './messages.ts';
 import { attemptTime, STARTING_PACE, sampled } from './pace.ts';
 import { startingCount, within } from './probes.ts';
@@ -57,7 +58,7 @@ export function closeBallot(turn: Turn): void {
   state.previous = {
     tag: ballot.tag,
     firstAt: first ? ballot.firstAt : null,
-    took: ballot.ownAt - ballot.startedAt,
+    took: ballot.ownAt - ballot.startedAt - ballot.frozenMs,
   };
   state.ballot = null;
 }
@@ -113,10 +114,10 @@ function nextCount(turn: Turn): number {
   return state.probes.count;
 }
 
-export function onProbed(turn: Turn, result: Ballot['probed'] & { tag: string; slot: number }): void {
-  const { bytes, lossSum, lossCount } = result;
+export function onProbed(turn: Turn, result: Extract<Event, { type: 'probed' }>): void {
+  const { bytes, lossSum, lossCount, frozenSeconds = 0 } = result;
   if (!isAnswer(turn, result) || turn.state.ballot!.probed !== null) return;
-  turn.ballot({ probed: { bytes, lossSum, lossCount } });
+  turn.ballot({ probed: { bytes, lossSum, lossCount }, frozenMs: 1000 * frozenSeconds });
   completeOwn(turn);
 }
 

@@ -42,6 +42,7 @@ export function narrator(
       logger.info({ round: ledger.round, loss: ledger.loss, members: ledger.members.length }, 'round');
     }
     for (const effect of effects) {
+      if (effect.type === 'prepare') logger.info('making ready for the rounds');
       if (effect.type === 'diverged')
         logger.error(
           { round: effect.round, expected: effect.expected, own: effect.own },

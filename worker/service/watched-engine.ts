@@ -61,6 +61,10 @@ export class WatchedEngine implements EnginePort {
     return this.#timed(null, () => this.#engine.rebuild());
   }
 
+  prepare(): Promise<void> {
+    return this.#timed(null, async () => this.#engine.prepare?.());
+  }
+
   probe(request: ProbeRequest, signal: AbortSignal): Promise<Probed | null> {
     const moving = (probed: Probed | null) => 1000 * (probed?.directionSeconds ?? 0);
     return this.#timed('forward', () => this.#engine.probe(request, signal), moving);

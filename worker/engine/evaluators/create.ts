@@ -76,10 +76,10 @@ class StageEvaluator implements Evaluator {
     });
   }
 
-  warm(rows: Int32Array): Promise<void> {
+  warm(rows: Int32Array, ms: number): Promise<void> {
     return this.#alone(async () => {
       this.#entered();
-      await this.#source?.rows.warm('train', rows);
+      await this.#source?.rows.warm('train', rows, ms);
     });
   }
 
@@ -97,6 +97,8 @@ class StageEvaluator implements Evaluator {
       });
       if (sides === 1) points.unshift({ seed: new Uint32Array(4), sign: 0 });
       const before = runner.directionMs;
+      const source = this.#source?.rows;
+      const frozenBefore = source?.frozenMs ?? 0;
       const sums = await runner.losses(points, rows, aborted);
       const units = unitsOf(this.#options.examples.train, rows);
       const estimate =
@@ -111,6 +113,7 @@ class StageEvaluator implements Evaluator {
         examples: forwards * rows.length,
         seconds: (performance.now() - start) / 1000,
         directionSeconds: (runner.directionMs - before) / 1000,
+        frozenSeconds: ((source?.frozenMs ?? 0) - frozenBefore) / 1000,
       };
     });
   }
@@ -155,5 +158,6 @@ function every(sums: Float64Array, first: 0 | 1): Float64Array {
 /** All probes abstain. */
 function nothing(count: number): ProbeResult {
   const values = new Float64Array(count).fill(Number.NaN);
-  return { values, lossSum: 0, lossCount: 0, forwards: 0, examples: 0, seconds: 0, directionSeconds: 0 };
+  const times = { seconds: 0, directionSeconds: 0, frozenSeconds: 0 };
+  return { values, lossSum: 0, lossCount: 0, forwards: 0, examples: 0, ...times };
 }

@@ -10,6 +10,8 @@ export const SPLITS: readonly Split[] = ['train', 'validation', 'test'];
 
 /** One pass through the frozen part. */
 const FROZEN: ChunkLimit = { rows: 32 };
+/** The same where time is short: fewer rows, so that it ends soon after its time is over. */
+const HURRIED: ChunkLimit = { rows: 8 };
 
 export interface SourceOptions {
   readonly examples: Readonly<Record<Split, Examples>>;
@@ -27,6 +29,8 @@ export class RowSource {
   /** `hidden`: per token. `pooled`: per example. */
   readonly #kind: 'ids' | 'hidden' | 'pooled';
   readonly #caches: Readonly<Record<Split, ActivationCache>>;
+  /** Milliseconds that the frozen part has taken so far. */
+  frozenMs = 0;
 
   constructor(options: SourceOptions, kind: 'ids' | 'hidden' | 'pooled', frozen: Forward | null) {
     this.#options = options;
@@ -67,15 +71,23 @@ export class RowSource {
     return { ...feeds, [this.#kind]: { data, dims } };
   }
 
-  /** Computes and caches the frozen part for rows to come; nothing where no part is frozen. */
-  async warm(split: Split, rows: Int32Array): Promise<void> {
+  /** Computes and caches the frozen part for rows to come, the first ones first; nothing where no part is frozen. */
+  async warm(split: Split, rows: Int32Array, ms: number): Promise<void> {
     if (this.#frozen === null) return;
+    const end = performance.now() + ms;
     const cold = rows.filter((row) => this.#caches[split].get(row) === undefined);
-    for (const chunk of chunksByLength(this.#options.examples[split], cold, FROZEN))
-      await this.feeds(
-        split,
-        chunk.map((position) => cold[position]!),
-      );
+    // In the order of their lengths little is padding: of all, or of a few at a time, so that the first ones come first.
+    const [limit, sorted] = ms === Number.POSITIVE_INFINITY ? [FROZEN, cold.length] : [HURRIED, 64];
+    for (let at = 0; at < cold.length; at += sorted) {
+      const some = cold.subarray(at, at + sorted);
+      for (const chunk of chunksByLength(this.#options.examples[split], some, limit)) {
+        if (performance.now() >= end) return;
+        await this.feeds(
+          split,
+          chunk.map((position) => some[position]!),
+        );
+      }
+    }
   }
 
   /** Padded like the batch; what lies in the padding is zero, and masked. */
@@ -119,10 +131,12 @@ export class RowSource {
 
   async #compute(frozen: Forward, { ids, mask, count, tokens }: Batch): Promise<Float32Array> {
     const dims = [count, tokens];
+    const start = performance.now();
     const outputs = await frozen.run({
       input_ids: { data: ids, dims },
       attention_mask: { data: mask, dims },
     });
+    this.frozenMs += performance.now() - start;
     return outputs[frozen.output]!;
   }
 
