@@ -145,11 +145,11 @@ test('whoever comes to a run that goes on is let in once its engine is ready, an
   );
   assert.ok(joined > comes);
   // Its first contribution is to the first round that it was a member in.
-  for (const record of room.records.slice(joined + 1))
-    if (record.kind === 'round' && record.bytes.length === 2) {
-      assert.ok(record.bytes.every((bytes) => bytes.length > 0));
-      break;
-    }
+  const both = room.records.slice(joined + 1).find((record) => record.kind === 'round');
+  assert.deepEqual(
+    both?.bytes.map(({ length }) => length > 0),
+    [true, true],
+  );
   for (const outcome of room.outcomes)
     assert.ok(outcome !== undefined && 'type' in outcome && outcome.type === 'finished');
 });

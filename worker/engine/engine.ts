@@ -162,9 +162,8 @@ export class Engine {
   /** Makes ready for probes at the state as it is: sessions, and the frozen activations of the next rows. */
   async prepare(): Promise<void> {
     if (this.#replica.ledger.complete !== null) return;
-    const again = this.#hasEntered();
-    await this.#enter(WARM_MS);
-    if (again) await this.#warm(WARM_MS);
+    await this.#open();
+    await this.#warm(WARM_MS);
   }
 
   /** Bytes of this worker's probes of the round that the replica is at. @throws Abandoned */
@@ -210,23 +209,23 @@ export class Engine {
   }
 
   /**
-   * Makes the evaluator ready for where the replica is.
-   * @param ms for frozen activations; by default all rows have theirs. A stage begins so for everybody, and who needed longer
-   * for them would be taken for slow in its first rounds.
+   * Makes ready for where the replica is, all rows' frozen activations too: a stage begins so for everybody, and who needed
+   * longer for them in its first rounds would be taken for slow.
    */
-  async #enter(ms = Number.POSITIVE_INFINITY): Promise<void> {
-    if (this.#hasEntered()) return;
+  async #enter(): Promise<void> {
+    if ((await this.#open()) && this.#replica.ledger.complete === null)
+      await this.#warm(Number.POSITIVE_INFINITY);
+  }
+
+  /** Opens the sessions of where the replica is. @returns whether they were not open yet */
+  async #open(): Promise<boolean> {
     const now = this.#replica.position;
+    if (this.#entered?.stage === now.stage && this.#entered.epoch === now.epoch) return false;
     giveBack();
     await this.#evaluator.enter(now.stage, now.epoch);
     giveBack();
-    if (this.#replica.ledger.complete === null) await this.#warm(ms);
     this.#entered = now;
-  }
-
-  #hasEntered(): boolean {
-    const { stage, epoch } = this.#replica.position;
-    return this.#entered?.stage === stage && this.#entered.epoch === epoch;
+    return true;
   }
 
   #warm(ms: number): Promise<void> {

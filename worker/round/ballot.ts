@@ -105,6 +105,11 @@ export function reseat(ballot: Ballot, members: readonly Member[], self: string)
   };
 }
 
+/** Milliseconds that the own part took, without what the next one does not take again. */
+export function ownTime({ startedAt, ownAt, frozenMs }: Ballot): number {
+  return ownAt - startedAt - frozenMs;
+}
+
 /** The proposer of an attempt; the ballot has members. */
 export function proposerOf(ballot: Ballot, attempt: number): Member {
   return ballot.members[(ballot.round + attempt) % ballot.members.length]!;

@@ -23,7 +23,7 @@ export function standOutside(turn: Turn): void {
   }
   // After the last update nobody new is let in, but members say that they are there.
   if (!state.joining) {
-    if (kind === 'probe' && members.length > 0 && !isReady(turn)) return;
+    if (kind === 'probe' && members.length > 0 && prepares(turn)) return;
     state.joining = true;
     turn.setTimer('join', state.evictions === 0 ? 0 : FIRST_JOIN * 2 ** Math.min(state.evictions, 6));
   }
@@ -35,16 +35,16 @@ export function standOutside(turn: Turn): void {
 }
 
 /**
- * Asks for the engine to be made ready, once. Whoever became a member first would hold the others up while its sessions open and
+ * Whether the engine is yet to be made ready, which is asked for once. Whoever became a member first would hold the others up while its sessions open and
  * its frozen activations are computed, miss as many rounds as let go of it, and ask again later than it could.
  */
-function isReady(turn: Turn): boolean {
+function prepares(turn: Turn): boolean {
   const { state } = turn;
   if (state.readiness === 'none') {
     state.readiness = 'asked';
     turn.act({ type: 'prepare' });
   }
-  return state.readiness === 'ready';
+  return state.readiness !== 'ready';
 }
 
 /** Ends what only outsiders do. */

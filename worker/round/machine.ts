@@ -1,6 +1,6 @@
 import { emptyLedger } from '../journal/ledger.ts';
 import type { Digest } from '../journal/record.ts';
-import { probeBounds } from './ballot.ts';
+import { ownTime, probeBounds } from './ballot.ts';
 import { tryAppend, withJoiner } from './commitment.ts';
 import {
   leave,
@@ -252,8 +252,7 @@ function onLate(turn: Turn, from: string, { tag, behind }: { tag: string; behind
   const { ballot, previous, ledger, probes } = state;
   if (probes === null || ballot === null || ballot.kind !== 'probe') return;
   if (!ledger.members.some(({ id }) => id === from)) return;
-  const open =
-    tag === ballot.tag && ballot.own !== null ? ballot.ownAt - ballot.startedAt - ballot.frozenMs : 0;
+  const open = tag === ballot.tag && ballot.own !== null ? ownTime(ballot) : 0;
   const took = tag === previous?.tag ? previous.took : open;
   state.probes = { ...probes, ...late(probes, probeBounds(ledger), behind, took) };
 }

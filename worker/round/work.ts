@@ -4,6 +4,7 @@ import {
   type Ballot,
   isFit,
   openBallot,
+  ownTime,
   patienceOf,
   probeBounds,
   proposerOf,
@@ -58,7 +59,7 @@ export function closeBallot(turn: Turn): void {
   state.previous = {
     tag: ballot.tag,
     firstAt: first ? ballot.firstAt : null,
-    took: ballot.ownAt - ballot.startedAt - ballot.frozenMs,
+    took: ownTime(ballot),
   };
   state.ballot = null;
 }
