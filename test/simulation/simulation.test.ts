@@ -117,11 +117,20 @@ test('all workers may be replaced at once, and the run goes on with the new ones
   assert.ok(overtime < 60_000);
 });
 
-/** Counts of each member in each update, and the virtual time of a round, of a calm run with these paces. */
-async function mixed(paces: readonly number[], rounds = 60): Promise<{ counts: number[][]; ms: number }> {
+/**
+ * Counts of each member in each update, and the virtual time of a round, of a calm run with these paces.
+ * @param paused how many virtual milliseconds longer a full round of a member takes now, if any
+ */
+async function mixed(
+  paces: readonly number[],
+  rounds = 60,
+  paused: (member: number, now: number) => number = () => 0,
+): Promise<{ counts: number[][]; ms: number }> {
   const job = { ...CALM.job, rounds: [rounds], probes: 16, digestEvery: 0 };
   const world = new World({ ...CALM, job, workers: paces.length, paces }, null);
-  while (!world.over && (await world.step()));
+  while (!world.over && (await world.step()))
+    for (const [i, { engine }] of world.processes.entries())
+      engine.pace = paces[i]! + paused(i, world.time.now) / 16;
   const updates = recordsOf(world).filter(
     (record) => record.kind === 'round' && record.bytes.some((own) => own.length > 0),
   );
@@ -147,6 +156,15 @@ test('a slow worker evaluates fewer probes and holds nobody up', async () => {
 test('workers of one speed all evaluate the most, in every round', async () => {
   const { counts } = await mixed([10, 10, 10, 10, 10]);
   assert.ok(counts.flat().every((count) => count === 16));
+});
+
+test('a pause of 45 ms now and then, in rounds that take 16, costs nobody its probes', async () => {
+  const paused = (member: number, now: number) =>
+    now % 400 < 20 && Math.floor(now / 400) % 4 === member ? 45 : 0;
+  const { counts } = await mixed([1, 1, 1, 1], 400, paused);
+  const probes = counts.flat();
+  const share = probes.reduce((sum, count) => sum + count, 0) / (16 * 4 * counts.length);
+  assert.ok(share > 0.98, `${share} of the most probes`);
 });
 
 test('a worker whose least takes several times what the others need is neither waited for nor in the way', async () => {

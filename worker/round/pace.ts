@@ -34,9 +34,15 @@ const UNKNOWN_COMMIT = 2000;
 const MIN_ATTEMPT = 100;
 const MAX_ATTEMPT = 10_000;
 
+/**
+ * What a busy machine takes from a process now and then, a pause of a few time slices. Where whole rounds take less, nobody is
+ * missed or called late for less than this: a member would halve its probes for tens of rounds over one such pause.
+ */
+const HICCUP = 60;
+
 /** Shortest and longest wait behind a first contribution: so many milliseconds, or so many times the first's own time. */
 const BOUNDS: Readonly<Record<Patience, { floor: [number, number]; ceiling: [number, number] }>> = {
-  probe: { floor: [20, 0.25], ceiling: [2000, 1] },
+  probe: { floor: [HICCUP, 0.25], ceiling: [2000, 1] },
   evaluation: { floor: [500, 1], ceiling: [10_000, 3] },
   final: { floor: [1000, 3], ceiling: [20_000, 6] },
 };
@@ -101,7 +107,7 @@ export function fullTime(arrivals: readonly Arrival[], maxProbes: number): numbe
 
 /** How far behind `full` a member may be without a word about it. */
 export function tolerated(full: number): number {
-  return Math.max(20, full / 2);
+  return Math.max(HICCUP, full / 2);
 }
 
 function timeOut(estimate: Estimate, unknown: number): number {
