@@ -170,6 +170,47 @@ test('a newcomer that nobody answers lets itself in without harm to the open rou
   assert.deepEqual([after.round, after.roundChain], [ledger.round, ledger.roundChain]);
 });
 
+test('a newcomer to a run that has been silent for many of its rounds lets itself in soon', () => {
+  let ledger = atRound1(2);
+  const seat = Seat.at(2, ledger);
+  for (let i = 0; i < 8; i++) {
+    const record = roundOf(ledger, { elapsed: 60 });
+    seat.follow(record);
+    ledger = put(ledger, record);
+  }
+  seat.feed({ type: 'prepared' });
+  for (const after of [0, 500]) {
+    seat.feed({ type: 'timer', name: 'join' }, after);
+    assert.equal(seat.appended, undefined);
+  }
+  seat.feed({ type: 'timer', name: 'join' }, 1000);
+  assert.deepEqual(round(seat).joins, [joinOf(2)]);
+});
+
+test('a worker that starts again takes the place of its earlier life, unless that one is heard of', () => {
+  const ledger = atRound1(3);
+  const again = { ...joinOf(7), name: joinOf(2).name };
+  const leavesOf = (...heard: number[]) => {
+    const seat = Seat.at(1, ledger).hear(again.id, { kind: 'join', run: RUN, join: again });
+    for (const slot of heard) seat.hear(ids[slot]!, proposalOf(ledger, slot, [7]));
+    seat.probed(5);
+    if (heard.length < 2) seat.timer('wait');
+    assert.deepEqual(round(seat).joins, [again]);
+    return round(seat).leaves;
+  };
+  assert.deepEqual(leavesOf(0), [2]);
+  assert.deepEqual(leavesOf(0, 2), []);
+  const after = put(ledger, roundOf(ledger, { joins: [again], leaves: [2] }));
+  assert.deepEqual(
+    after.members.map(({ id, slot }) => [id, slot]),
+    [
+      [ids[0], 0],
+      [ids[1], 1],
+      [again.id, 2],
+    ],
+  );
+});
+
 test('a proposer admits those who asked, with the next record', () => {
   const ledger = atRound1(1);
   const seat = Seat.at(0, ledger);

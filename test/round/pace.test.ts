@@ -8,10 +8,11 @@ import {
   type Pace,
   STARTING_PACE,
   sampled,
+  silence,
   waitTime,
 } from '../../worker/round/pace.ts';
 
-const after = (pace: Pace, what: 'full' | 'behind' | 'commit', samples: readonly number[]) =>
+const after = (pace: Pace, what: Parameters<typeof sampled>[1], samples: readonly number[]) =>
   samples.reduce((now, sample) => sampled(now, what, sample), pace);
 
 test('waits are finite and within their bounds whatever was observed', () => {
@@ -44,6 +45,13 @@ test('a proposer learns how far members are apart and waits a little longer than
   const pace = after(STARTING_PACE, 'behind', new Array(100).fill(300));
   const wait = waitTime(pace, 'probe', 100);
   assert.ok(wait >= 300 && wait < 330, `${wait}`);
+});
+
+test('a run is silent when nothing came for several times what its rounds take, and never before it is known', () => {
+  assert.equal(silence(STARTING_PACE), Number.POSITIVE_INFINITY);
+  const quick = silence(after(STARTING_PACE, 'round', [60, 65, 60, 70, 60]));
+  assert.ok(quick > 4 * 60 && quick < 1500, `${quick}`);
+  assert.ok(silence(after(STARTING_PACE, 'round', new Array(50).fill(30_000))) >= 120_000);
 });
 
 test('records that somebody missed double the wait, whole ones halve it again', () => {

@@ -1,4 +1,4 @@
-import { MAX_MEMBERS } from '../journal/ledger.ts';
+import { MAX_MEMBERS, type Member } from '../journal/ledger.ts';
 import type { EndRecord, Join, JournalRecord } from '../journal/record.ts';
 import {
   type Ballot,
@@ -113,11 +113,20 @@ function endRecord(state: MachineState, ballot: Ballot, reason: EndRecord['reaso
 function changes(state: MachineState, ballot: Ballot, now: number): Changes {
   const { members } = ballot;
   const closes = ballot.kind === 'final' && members.length > 0;
+  const joins = closes ? [] : joinsOf(state, ballot, now);
+  const successors = new Set(joins.map(workerOf));
+  // A worker that starts again under a new id takes the place of its earlier life, unless that one is heard of.
+  const goes = (member: Member, i: number) =>
+    state.leavers.includes(member.id) || (ballot.proposals[i] === null && successors.has(workerOf(member)));
   return {
     elapsed: Math.max(0, Math.round(now - state.entryAt)),
-    joins: closes ? [] : joinsOf(state, ballot, now),
-    leaves: members.filter(({ id }) => state.leavers.includes(id)).map(({ slot }) => slot),
+    joins,
+    leaves: members.filter(goes).map(({ slot }) => slot),
   };
+}
+
+function workerOf({ group, name }: Join): string {
+  return `${group}/${name}`;
 }
 
 function joinsOf(state: MachineState, ballot: Ballot, now: number): Join[] {

@@ -1,11 +1,13 @@
 import { liveJoiners } from './commitment.ts';
+import { silence } from './pace.ts';
 import type { Turn } from './state.ts';
 
 /** Milliseconds. */
 const FIRST_JOIN = 250;
 const LONGEST_JOIN = 4000;
-/** Requests after which a joiner lets itself in. */
+/** Requests after which a joiner lets itself in; so many where the run has been silent for much longer than its rounds take. */
 const PATIENT_JOINS = 5;
+const SILENT_JOINS = 2;
 /** Between the turns of two candidates who would start a run. */
 const BOOT_STEP = 200;
 const BOOT_AGAIN = 1000;
@@ -82,7 +84,9 @@ export function onJoinTimer(turn: Turn): void {
   turn.act({ type: 'broadcast', message: { kind: 'join', run: state.run, join: state.self } });
   state.joinTries++;
   turn.setTimer('join', Math.min(LONGEST_JOIN, FIRST_JOIN * 2 ** state.joinTries));
-  if (state.joinTries > PATIENT_JOINS && state.ballot?.kind === 'probe') state.acting = true;
+  const silent = turn.now - state.entryAt > silence(state.pace);
+  const patient = silent ? SILENT_JOINS : PATIENT_JOINS;
+  if (state.joinTries > patient && state.ballot?.kind === 'probe') state.acting = true;
 }
 
 /** Heard of one more: brings the start forward where all that are waited for are there. */

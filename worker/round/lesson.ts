@@ -1,9 +1,9 @@
-import type { Ledger } from '../journal/ledger.ts';
+import { currentStage, type Ledger } from '../journal/ledger.ts';
 import type { DisputeRecord, JournalRecord, RoundRecord } from '../journal/record.ts';
 import { patienceOf, probeBounds } from './ballot.ts';
 import type { Event } from './event.ts';
 import { tagOf } from './messages.ts';
-import { afterRecord, sampled } from './pace.ts';
+import { afterRecord, STARTING_PACE, sampled } from './pace.ts';
 import { inTime, missed } from './probes.ts';
 import { type Turn, takesPart } from './state.ts';
 import { closeBallot, saidIn } from './work.ts';
@@ -17,6 +17,7 @@ export function learn(turn: Turn, before: Ledger, { record, ledger, own }: Entry
   if (record.kind === 'round') {
     const open = state.ballot !== null && state.ballot.tag === tagOf(before.roundChain);
     if (open && ledger.round > before.round) learnRound(turn, before, record);
+    if (ledger.round > before.round) learnRhythm(turn, ledger, record);
     learnMembers(turn, before, ledger, record);
   }
   if (record.kind === 'dispute') learnDispute(turn, record);
@@ -37,6 +38,13 @@ export function learn(turn: Turn, before: Ledger, { record, ledger, own }: Entry
   const known = record.kind === 'round' && state.suspects.includes(nameOf(record));
   if (known || (proposer !== undefined && state.distrusted.includes(proposer))) return;
   diverge(turn, record.kind === 'round' ? record.round : ledger.totals.rounds, digest, own);
+}
+
+/** How long rounds take, which members and outsiders alike may know. A stage's first says nothing: all make ready in it. */
+function learnRhythm({ state }: Turn, ledger: Ledger, record: RoundRecord): void {
+  const { start } = currentStage(ledger);
+  if (start === ledger.round) state.pace = STARTING_PACE;
+  else if (start < record.round) state.pace = sampled(state.pace, 'round', record.elapsed);
 }
 
 /** The id of the record's proposer; none where nobody was in. */

@@ -18,6 +18,8 @@ export interface Pace {
   readonly behind: Estimate;
   /** From sending one's own contribution to the record, in rounds of the first attempt that nobody missed. */
   readonly commit: Estimate;
+  /** From an update's record to the next, as their proposers said: known to whoever reads the log, member or not. */
+  readonly round: Estimate;
   /** Doublings in force. */
   readonly backoff: number;
 }
@@ -26,11 +28,12 @@ export interface Pace {
 export type Patience = 'probe' | 'evaluation' | 'final';
 
 const NONE: Estimate = { mean: 0, deviation: 0, samples: 0 };
-export const STARTING_PACE: Pace = { full: NONE, behind: NONE, commit: NONE, backoff: 0 };
+export const STARTING_PACE: Pace = { full: NONE, behind: NONE, commit: NONE, round: NONE, backoff: 0 };
 
 const MAX_BACKOFF = 3;
 const UNKNOWN_BEHIND = 1000;
 const UNKNOWN_COMMIT = 2000;
+const UNKNOWN_ROUND = Number.POSITIVE_INFINITY;
 const MIN_ATTEMPT = 100;
 const MAX_ATTEMPT = 10_000;
 
@@ -57,7 +60,7 @@ export function observe(estimate: Estimate, sample: number): Estimate {
   };
 }
 
-export function sampled(pace: Pace, what: 'full' | 'behind' | 'commit', sample: number): Pace {
+export function sampled(pace: Pace, what: 'full' | 'behind' | 'commit' | 'round', sample: number): Pace {
   return { ...pace, [what]: observe(pace[what], Math.max(0, sample)) };
 }
 
@@ -86,6 +89,11 @@ export function waitTime(pace: Pace, patience: Patience, first: number): number 
 export function attemptTime(pace: Pace, attempt: number, absent = false): number {
   const learnt = Math.max(timeOut(pace.commit, UNKNOWN_COMMIT), waitTime(pace, 'probe', pace.full.mean));
   return Math.min(Math.max(learnt * (absent ? 0.25 : attempt === 0 ? 1 : 2), MIN_ATTEMPT), MAX_ATTEMPT);
+}
+
+/** Silence after which a run's members are more likely gone than slow. */
+export function silence(pace: Pace): number {
+  return 4 * timeOut(pace.round, UNKNOWN_ROUND);
 }
 
 /** One contribution of a round: milliseconds from its start, and probes. */

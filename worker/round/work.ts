@@ -14,7 +14,7 @@ import {
 } from './ballot.ts';
 import type { Event } from './event.ts';
 import { type Proposal, type Sums, type Tag, tagOf } from './messages.ts';
-import { attemptTime, STARTING_PACE, sampled } from './pace.ts';
+import { attemptTime, sampled } from './pace.ts';
 import { startingCount, within } from './probes.ts';
 import { shardOf } from './shard.ts';
 import type { MachineState, Turn } from './state.ts';
@@ -32,7 +32,6 @@ export function faceBallot(turn: Turn): void {
   if (ballot === null || ballot.tag !== tagOf(ledger.roundChain) || ballot.round !== ledger.round) {
     closeBallot(turn);
     state.ballot = openBallot(ledger, state.self.id, turn.now);
-    if (state.ballot.cold) state.pace = STARTING_PACE;
     if (state.options.heir) state.inherited ??= state.ballot.tag;
     takeEarly(turn);
     if (state.ballot.kind === 'end') armAttempt(turn);
