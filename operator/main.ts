@@ -84,6 +84,8 @@ export async function operate(options: OperatorOptions): Promise<void> {
         namespace: settings.namespace ?? config.namespace,
         name: LEASE,
         identity: `${identity}_${Math.floor(random() * 2 ** 32).toString(16)}`,
+        // A pod has one container at a time: whoever held the lease under its name was killed.
+        hasEnded: (holder) => settings.identity !== undefined && holder.startsWith(`${settings.identity}_`),
         ...settings.lease,
         on: {
           holder: (holder) => logger.info({ holder }, 'the lease has another holder'),

@@ -21,6 +21,8 @@ export interface ElectorOptions extends Partial<LeaseTimes> {
   readonly name: string;
   /** Unique to this process. */
   readonly identity: string;
+  /** Whether a holder is known to have ended without a word, as an earlier process of the same pod has: its lease is free. */
+  readonly hasEnded?: (holder: string) => boolean;
   readonly on?: {
     /** Somebody holds the lease now; undefined: nobody. */
     holder?(identity: string | undefined): void;
@@ -181,7 +183,7 @@ export class Elector {
 
   /** One try to acquire: undefined when it is ours, else how long the present holder has it at most. */
   async #try(signal: AbortSignal): Promise<number | undefined> {
-    const { client, clock, namespace, name, identity, on } = this.#options;
+    const { client, clock, namespace, name, identity, hasEnded, on } = this.#options;
     const limits = { ...once, timeoutMs: 5_000, signal };
     try {
       const sentAt = clock.monotonic();
@@ -191,8 +193,10 @@ export class Elector {
       });
       if (lease === undefined) return undefined;
       this.#observe(lease);
-      const wait = waitFor(lease.spec ?? {}, this.#seen!, clock.monotonic(), identity, this.#times.leaseMs);
-      if (wait > 0) return wait;
+      const spec = lease.spec ?? {};
+      const isFree = hasEnded?.(spec.holderIdentity ?? '') ?? false;
+      const wait = waitFor(spec, this.#seen!, clock.monotonic(), identity, this.#times.leaseMs);
+      if (wait > 0 && !isFree) return wait;
       await this.#take(lease);
       return undefined;
     } catch (error) {

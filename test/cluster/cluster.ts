@@ -134,6 +134,13 @@ export class Cluster {
   async #startPlane(): Promise<void> {
     await this.#run('etcd', etcdFlags(this.#plane));
     await this.startApiServer();
+  }
+
+  /** Starts the API server and, once it is ready, what cannot do without it. */
+  async startApiServer(): Promise<void> {
+    await this.#run('kube-apiserver', apiServerFlags(this.#plane));
+    const ca = await readFile(join(this.pki, 'ca.crt'));
+    await this.#until('kube-apiserver', () => isReady(this.url, ca));
     // Both read RBAC objects that exist only once the API server is ready, and do not try again.
     if (this.#plane.controllerManager) {
       await this.#run('kube-controller-manager', controllerManagerFlags(this.#plane));
@@ -143,15 +150,14 @@ export class Cluster {
       await this.#run('kube-scheduler', schedulerFlags(this.#plane));
   }
 
-  async startApiServer(): Promise<void> {
-    await this.#run('kube-apiserver', apiServerFlags(this.#plane));
-    const ca = await readFile(join(this.pki, 'ca.crt'));
-    await this.#until('kube-apiserver', () => isReady(this.url, ca));
-  }
-
-  /** Ends the API server, with SIGKILL unless told otherwise; its data stay in etcd. */
+  /**
+   * Ends the API server, with SIGKILL unless told otherwise; its data stay in etcd. The controller manager and the scheduler
+   * end with it, as they do elsewhere soon after when they cannot renew their leases, to be started again. (These have no
+   * leases, and the scheduler may end by itself, or wait for minutes, over what happened in the meantime.)
+   */
   async stopApiServer(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
-    await this.processes.end('kube-apiserver', signal);
+    for (const name of ['kube-apiserver', 'kube-scheduler', 'kube-controller-manager'])
+      await this.processes.end(name, signal);
   }
 
   /** One more node, once it is ready. */

@@ -7,13 +7,14 @@ import { after, before, beforeEach, describe, test } from 'node:test';
 import fc from 'fast-check';
 import type { Client } from '../../../operator/kube/client.ts';
 import { type Clock, realClock } from '../../../operator/kube/clock.ts';
-import { Elector, LeadershipLost, waitFor } from '../../../operator/kube/lease.ts';
+import { Elector, type ElectorOptions, LeadershipLost, waitFor } from '../../../operator/kube/lease.ts';
 import { leases } from '../../../operator/kube/object.ts';
 import { type Cluster, clusterMissing, startCluster } from '../../cluster/cluster.ts';
 import { FaultProxy } from '../../cluster/fault-proxy.ts';
 import { clientOf, clientThrough, until } from './setup.ts';
 
 const skip = await clusterMissing();
+type Changes = Partial<Pick<ElectorOptions, 'client' | 'clock' | 'hasEnded'>>;
 const quick = { leaseMs: 1_500, renewMs: 1_000, retryMs: 200 };
 
 describe('waitFor', () => {
@@ -56,7 +57,7 @@ describe('Elector', { skip }, () => {
     await cluster?.down();
   });
 
-  const electorOf = (identity: string, changes: { client?: Client; clock?: Clock } = {}) =>
+  const electorOf = (identity: string, changes: Changes = {}) =>
     new Elector({
       client,
       clock: realClock,
@@ -69,7 +70,7 @@ describe('Elector', { skip }, () => {
     });
 
   /** Starts an elector that leads until told to stop, and says what becomes of it. */
-  function start(identity: string, changes: { client?: Client; clock?: Clock } = {}) {
+  function start(identity: string, changes: Changes = {}) {
     const elector = electorOf(identity, changes);
     const stopper = new AbortController();
     const log: string[] = [];
@@ -103,6 +104,21 @@ describe('Elector', { skip }, () => {
     assert.equal(next.leaseTransitions, (spec.leaseTransitions ?? 0) + 1);
     await Promise.all(all.map((one) => one.stop()));
     assert.equal((await client.get(leases, { namespace: 'default', name })).spec!.holderIdentity, '');
+  });
+
+  test('the lease of a process that is known to have ended is taken at once, any other only when its term is over', async () => {
+    const held = { holderIdentity: 'pod_1', leaseDurationSeconds: 3600, leaseTransitions: 4 };
+    await client.create(leases, { metadata: { namespace: 'default', name }, spec: held });
+    const hasEnded = (holder: string) => holder.startsWith('pod_');
+    const other = start('stranger_1', { hasEnded: (holder) => holder.startsWith('stranger_') });
+    await realClock.sleep(3 * quick.retryMs);
+    assert.ok(!other.elector.isLeading && other.elector.holder === 'pod_1');
+    const next = start('pod_2', { hasEnded });
+    await until('the next leads', () => next.elector.isLeading);
+    const { spec } = await client.get(leases, { namespace: 'default', name });
+    assert.deepEqual([spec?.holderIdentity, spec?.leaseTransitions], ['pod_2', 5]);
+    await other.stop();
+    await next.stop();
   });
 
   test('clocks that are hours off, and that run at other speeds, change nothing', async () => {
