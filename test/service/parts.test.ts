@@ -17,6 +17,7 @@ const WELL: Vitals = {
   starting: null,
   engineBusyMs: 10,
   engineBudgetMs: 1000,
+  engineIdleMs: 0,
   connected: true,
   member: true,
   silentMs: 10,
@@ -31,7 +32,9 @@ describe('the health of a worker', () => {
       [{ leaving: true }, /leaving/],
       [{ connected: false }, /not connected/],
       [{ member: false }, /not a member/],
-      [{ silentMs: STEPPING_MS + 1 }, /no record for 60 s/],
+      [{ silentMs: STEPPING_MS + 1, engineIdleMs: Number.POSITIVE_INFINITY }, /no record for 60 s/],
+      [{ silentMs: STEPPING_MS + 1, engineIdleMs: STEPPING_MS + 1 }, /no record for 60 s/],
+      [{ silentMs: 5 * STEPPING_MS, engineIdleMs: 4 * STEPPING_MS }, /no record for 300 s/],
       [{ engineBusyMs: 1001 }, /worked on one call/],
     ];
     for (const [change, text] of reasons) {
@@ -39,6 +42,15 @@ describe('the health of a worker', () => {
       assert.equal(verdict.ok, false);
       assert.match(verdict.text, text);
     }
+  });
+
+  it('is ready while its engine works, and waits for the others as long as its own part suggests', () => {
+    for (const change of [
+      { silentMs: 10 * STEPPING_MS, engineBusyMs: 900 },
+      { silentMs: 4 * STEPPING_MS, engineIdleMs: 3 * STEPPING_MS },
+      { silentMs: STEPPING_MS, engineIdleMs: STEPPING_MS },
+    ])
+      assert.deepEqual(ready({ ...WELL, ...change }), { ok: true, text: 'stepping' });
   });
 
   it('lives whatever befalls its run, as long as its engine answers', () => {
@@ -63,18 +75,19 @@ describe('the engine that is watched', () => {
       () => now,
       (phase, ms) => times.push([phase, ms]),
     );
-    assert.deepEqual([watched.queue, watched.busyMs], [0, 0]);
+    assert.deepEqual([watched.queue, watched.busyMs, watched.idleMs], [0, 0, Number.POSITIVE_INFINITY]);
     const record = { kind: 'end', round: 0, digest: '', reason: 'rounds' } as const;
     const calls = [0, 1].map(() => watched.commit(record, new Uint8Array()));
     now = 5;
-    assert.deepEqual([watched.queue, watched.busyMs], [2, 5]);
+    assert.deepEqual([watched.queue, watched.busyMs, watched.idleMs], [2, 5, 0]);
     answers[0]!();
     await calls[0];
     now = 12;
     assert.deepEqual([watched.queue, watched.busyMs], [1, 7]);
     answers[1]!();
     await calls[1];
-    assert.deepEqual([watched.queue, watched.busyMs], [0, 0]);
+    now = 20;
+    assert.deepEqual([watched.queue, watched.busyMs, watched.idleMs], [0, 0, 8]);
     assert.deepEqual(times, [
       ['apply', 5],
       ['apply', 7],

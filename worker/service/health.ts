@@ -7,6 +7,8 @@ export interface Vitals {
   readonly engineBusyMs: number;
   /** How many it may be. */
   readonly engineBudgetMs: number;
+  /** Milliseconds since the engine's last answer; 0 where it works. */
+  readonly engineIdleMs: number;
   readonly connected: boolean;
   readonly member: boolean;
   /** Milliseconds since the last record. */
@@ -20,8 +22,12 @@ export interface Verdict {
   readonly text: string;
 }
 
-/** Silence of the log after which a member no longer counts as stepping. */
+/**
+ * Silence of the log after which a member no longer counts as stepping: so long, or so many times what its own part took,
+ * from when that was done. Where a stage starts with minutes of frozen activations, nobody is lost while all compute them.
+ */
 export const STEPPING_MS = 60_000;
+export const STEPPING_TIMES = 3;
 
 /** Whether the program is up: its engine is open and it reads the log. */
 export function startedUp({ starting }: Vitals): Verdict {
@@ -41,9 +47,14 @@ export function ready(vitals: Vitals): Verdict {
   if (vitals.leaving) return bad('leaving');
   if (!vitals.connected) return bad('not connected to NATS');
   if (!vitals.member) return bad('not a member of the run yet');
-  if (vitals.silentMs > STEPPING_MS) return bad(`no record for ${seconds(vitals.silentMs)}`);
+  if (waits(vitals)) return bad(`no record for ${seconds(vitals.silentMs)}`);
   const well = alive(vitals);
   return well.ok ? good('stepping') : well;
+}
+
+function waits({ silentMs, engineIdleMs }: Vitals): boolean {
+  const waited = Math.min(silentMs, engineIdleMs);
+  return waited > Math.max(STEPPING_MS, STEPPING_TIMES * (silentMs - waited));
 }
 
 function good(text: string): Verdict {

@@ -259,6 +259,7 @@ export class WorkerService {
       starting: this.#starting,
       engineBusyMs: this.#engine?.busyMs ?? 0,
       engineBudgetMs: this.#settings.engineMs,
+      engineIdleMs: this.#engine?.idleMs ?? Number.POSITIVE_INFINITY,
       connected: this.#link?.up ?? false,
       member: state !== undefined && state.ballot !== null && state.ballot.index >= 0,
       silentMs: state === undefined ? 0 : now() - state.entryAt,

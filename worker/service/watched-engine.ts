@@ -38,6 +38,11 @@ export class WatchedEngine implements EnginePort {
     return oldest === undefined ? 0 : this.#now() - Math.max(oldest.at, this.#answeredAt);
   }
 
+  /** Milliseconds since the last answer, infinite before the first; 0: busy. */
+  get idleMs(): number {
+    return this.#open.size > 0 ? 0 : this.#now() - this.#answeredAt;
+  }
+
   #answeredAt = Number.NEGATIVE_INFINITY;
 
   commit(record: JournalRecord, body: Uint8Array): Promise<void> {
