@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import './no-telemetry.ts';
+import './first.ts';
 import { readFileSync, realpathSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';

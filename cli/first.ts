@@ -1,0 +1,14 @@
+/** Imported before all else. */
+
+// ONNX Runtime reads this when it is loaded, here and in the processes that are started.
+process.env.ORT_DISABLE_TELEMETRY ??= '1';
+
+/** What a shell says of a program that this signal ended. */
+const TERMINATED = 128 + 15;
+
+// The kernel gives a container's first process no signal that it does not listen to, so one that comes before a command does so
+// would be lost, and the container hold up its pod until it is killed, a minute later.
+if (process.pid === 1)
+  process.on('SIGTERM', () => {
+    if (process.listenerCount('SIGTERM') === 1) process.exit(TERMINATED);
+  });
