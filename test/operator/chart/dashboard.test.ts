@@ -113,7 +113,9 @@ describe('the dashboard and the alerts, in a real Prometheus, over a real run', 
     const empty = (all: Awaited<ReturnType<typeof look>>) =>
       all
         .filter(({ panel, lines }) => panel.type !== 'row' && lines.length < panel.targets!.length)
-        .map(({ panel }) => panel.title);
+        .map(
+          ({ panel, lines }) => `${panel.title}: no more than ${lines.map(({ name }) => name).join(', ')}`,
+        );
     let all = await look();
     await until('every panel has data', async () => empty((all = await look())).length === 0).catch(() =>
       assert.deepEqual(empty(all), []),
