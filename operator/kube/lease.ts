@@ -194,9 +194,8 @@ export class Elector {
       if (lease === undefined) return undefined;
       this.#observe(lease);
       const spec = lease.spec ?? {};
-      const isFree = hasEnded?.(spec.holderIdentity ?? '') ?? false;
       const wait = waitFor(spec, this.#seen!, clock.monotonic(), identity, this.#times.leaseMs);
-      if (wait > 0 && !isFree) return wait;
+      if (wait > 0 && !hasEnded?.(spec.holderIdentity ?? '')) return wait;
       await this.#take(lease);
       return undefined;
     } catch (error) {

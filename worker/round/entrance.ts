@@ -5,8 +5,9 @@ import type { Turn } from './state.ts';
 /** Milliseconds. */
 const FIRST_JOIN = 250;
 const LONGEST_JOIN = 4000;
-/** Requests after which a joiner lets itself in; so many where the run has been silent for much longer than its rounds take. */
+/** Requests after which a joiner lets itself in. */
 const PATIENT_JOINS = 5;
+/** The same where the run has been silent for much longer than its rounds take. */
 const SILENT_JOINS = 2;
 /** Between the turns of two candidates who would start a run. */
 const BOOT_STEP = 200;
@@ -37,8 +38,9 @@ export function standOutside(turn: Turn): void {
 }
 
 /**
- * Whether the engine is yet to be made ready, which is asked for once. Whoever became a member first would hold the others up while its sessions open and
- * its frozen activations are computed, miss as many rounds as let go of it, and ask again later than it could.
+ * Whether the engine is yet to be made ready, which is asked for once. Whoever became a member first would hold the others
+ * up while its sessions open and its frozen activations are computed, miss as many rounds as let go of it, and ask again
+ * later than it could.
  */
 function prepares(turn: Turn): boolean {
   const { state } = turn;
