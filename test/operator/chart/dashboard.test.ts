@@ -93,18 +93,21 @@ describe('the dashboard and the alerts, in a real Prometheus, over a real run', 
     } as Job);
     const [first] = await podsOf(client, 'lab');
     await cluster.kubectl(['delete', 'pod', first!.metadata.name, '--wait=false']);
+    const has = async (name: string) =>
+      (await podsOf(client, 'lab')).some(({ metadata }) => metadata.name === name);
     await client.patch(
       fineTuneJobs,
       { namespace: 'default', name: 'lab' },
       { spec: { groups: [...spec.groups!, { name: 'extra', replicas: 1, data: spec.groups![0]!.data }] } },
     );
-    await until('three workers', async () => (await podsOf(client, 'lab')).length === 3);
+    // By name: the one that is on its way out counts too, beside the one that takes its place.
+    await until('a third worker', () => has('lab-extra-0'));
     await client.patch(
       fineTuneJobs,
       { namespace: 'default', name: 'lab' },
       { spec: { groups: spec.groups } },
     );
-    await until('two workers', async () => (await podsOf(client, 'lab')).length === 2);
+    await until('the third worker is away', async () => !(await has('lab-extra-0')));
     await until('evaluated', async () => (await getJob(client, 'lab')).status?.evaluation !== undefined);
 
     const board = JSON.parse(await readFile(join(chart, 'files', 'dashboard.json'), 'utf8')) as Dashboard;
