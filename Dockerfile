@@ -15,13 +15,13 @@ ARG BASE=debian:bookworm-slim
 
 FROM ${NODE} AS build
 WORKDIR /onebyte
-COPY package.json package-lock.json .npmrc tsconfig.json tsconfig.build.json ./
+COPY package.json package-lock.json .npmrc ./
 RUN npm ci --ignore-scripts
 COPY crds ./crds
 COPY worker ./worker
 COPY operator ./operator
 COPY cli ./cli
-RUN npm run build && chmod +x dist/cli/main.js
+RUN npm run build
 
 FROM ${NODE} AS packages
 WORKDIR /onebyte
@@ -46,7 +46,7 @@ COPY --from=build /usr/local/bin/node /usr/local/bin/node
 COPY --from=packages /onebyte/node_modules /opt/onebyte/node_modules
 COPY --from=build /onebyte/dist /opt/onebyte/dist
 COPY LICENSE /opt/onebyte/LICENSE
-RUN ln -s /opt/onebyte/dist/cli/main.js /usr/local/bin/onebyte && install -d -o 65532 -g 65532 /var/cache/onebyte /data
+RUN ln -s /opt/onebyte/dist/main.js /usr/local/bin/onebyte && install -d -o 65532 -g 65532 /var/cache/onebyte /data
 # Why: worker/process-settings.ts
 ENV NODE_ENV=production ORT_DISABLE_TELEMETRY=1 MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=32768 \
     MALLOC_TRIM_THRESHOLD_=65536 ONEBYTE_CACHE=/var/cache/onebyte

@@ -21,7 +21,6 @@ import { openModelFolder } from '../worker/model/folder.ts';
 import { loadPacked } from '../worker/model/gguf/packed-file.ts';
 import { openGguf } from '../worker/model/gguf/source.ts';
 import { thinProcess } from '../worker/process-settings.ts';
-import { compiledCopy } from './lib/compiled.ts';
 import { writeLargeFolder, writeLargeGguf } from './lib/large-model.ts';
 import { type Kinds, kindsOfMemory, type Memory, memory } from './lib/memory.ts';
 import { SMOLLM2, smallJob } from './lib/small-job.ts';
@@ -72,17 +71,26 @@ async function pack(path: string): Promise<void> {
 let compiled: string | undefined;
 
 /** What a process of its own says, started as workers are. */
-function ask<T>(...args: string[]): T {
-  compiled ??= compiledCopy(['bench/gguf.ts']);
+async function ask<T>(...args: string[]): Promise<T> {
+  // Here, as the processes that are measured are to be without it.
+  const { compiledCopy } = await import('./lib/compiled.ts');
+  compiled ??= await compiledCopy({ gguf: 'bench/gguf.ts' });
   const { env, execArgv } = thinProcess(process.env, cacheFolder(), [], false);
-  const all = [...execArgv, '--no-warnings', join(compiled, 'bench', 'gguf.js'), ...args];
+  const all = [...execArgv, '--no-warnings', join(compiled, 'dist', 'gguf.js'), ...args];
   const output = execFileSync(process.execPath, all, { env, encoding: 'utf8', maxBuffer: MIB });
   return JSON.parse(output) as T;
 }
 
-function measure(what: string, path: string, fileBytes: number): void {
-  const { runtime, load, sha256 } = ask<{ runtime: Memory; load: Memory; sha256: string }>('--open', path);
-  const { probe, loss, kinds } = ask<{ probe: Memory; loss: number; kinds: Kinds }>('--probe', path, sha256);
+async function measure(what: string, path: string, fileBytes: number): Promise<void> {
+  const { runtime, load, sha256 } = await ask<{ runtime: Memory; load: Memory; sha256: string }>(
+    '--open',
+    path,
+  );
+  const { probe, loss, kinds } = await ask<{ probe: Memory; loss: number; kinds: Kinds }>(
+    '--probe',
+    path,
+    sha256,
+  );
   const kept = keptBytes(path);
   const mib = (bytes: number) => `${(bytes / MIB).toFixed(0)} MiB`;
   const ratio = (bytes: number, of: number) => (bytes / of).toFixed(2);
@@ -104,7 +112,7 @@ function measure(what: string, path: string, fileBytes: number): void {
   if (!path.endsWith('.gguf')) return;
   const link = join(mkdtempSync(join(tmpdir(), 'onebyte-pack-')), 'model.gguf');
   symlinkSync(path, link);
-  const { before, packed } = ask<{ before: Memory; packed: Memory }>('--pack', link);
+  const { before, packed } = await ask<{ before: Memory; packed: Memory }>('--pack', link);
   rmSync(dirname(link), { recursive: true });
   console.log(`  packing it the first time: peak ${mib(packed.peak)}, before ${mib(before.resident)}`);
 }
@@ -121,17 +129,17 @@ else if (process.argv[2] === '--probe') await probe(process.argv[3]!, process.ar
 else if (process.argv.length > 2) {
   for (const path of process.argv.slice(2)) {
     if (path.endsWith('.gguf')) await packed(path);
-    measure(path, path, path.endsWith('.gguf') ? statSync(path).size : keptBytes(path));
+    await measure(path, path, path.endsWith('.gguf') ? statSync(path).size : keptBytes(path));
   }
 } else {
   const smollm2 = await packed(await resolveModel(SMOLLM2, { folder: process.cwd() }));
-  measure('SmolLM2-135M, GGUF Q4_1', smollm2, statSync(smollm2).size);
+  await measure('SmolLM2-135M, GGUF Q4_1', smollm2, statSync(smollm2).size);
   const root = mkdtempSync(join(tmpdir(), 'onebyte-large-'));
   try {
     const gguf = await packed(writeLargeGguf(join(root, 'large.gguf')));
-    measure('1.53 G weights, GGUF Q4_0', gguf, statSync(gguf).size);
+    await measure('1.53 G weights, GGUF Q4_0', gguf, statSync(gguf).size);
     const folder = await writeLargeFolder(join(root, 'folder'), gguf);
-    measure('1.53 G weights, two safetensors files, bfloat16', folder, keptBytes(folder));
+    await measure('1.53 G weights, two safetensors files, bfloat16', folder, keptBytes(folder));
   } finally {
     rmSync(root, { recursive: true });
   }

@@ -18,7 +18,8 @@ import { manifest } from '../test/operator/jobs/builder.ts';
 import { applyCrd } from '../test/operator/jobs/harness.ts';
 import { clientOf, seeded, until } from '../test/operator/kube/setup.ts';
 import { BareLoop } from './lib/bare-loop.ts';
-import { build, Operator } from './lib/operator.ts';
+import { compiledCopy } from './lib/compiled.ts';
+import { Operator } from './lib/operator.ts';
 
 const { values } = parseArgs({
   options: {
@@ -88,7 +89,7 @@ function counted(names: readonly string[]): string {
     .join(', ');
 }
 
-const built = await build();
+const built = await compiledCopy();
 // No controller manager, so pods need no service account to exist, and nobody but the operator works.
 const [cluster, nats] = await Promise.all([
   startCluster({ audit: true }),

@@ -69,7 +69,15 @@ async function run({ program, folder, job, nats }: Place, workers: number, node?
   const instead = `process.execPath=${JSON.stringify(node)};process.execArgv.length=0`;
   const args = [
     ...(node === undefined ? [] : ['--import', `data:text/javascript,${encodeURIComponent(instead)}`]),
-    ...[join(program, 'cli', 'main.js'), 'run', job, '--workers', String(workers), '--out', join(out, 'run')],
+    ...[
+      join(program, 'dist', 'main.js'),
+      'run',
+      job,
+      '--workers',
+      String(workers),
+      '--out',
+      join(out, 'run'),
+    ],
     ...['--set', `method.plan[0].rounds=${values.rounds}`],
     ...(nats === undefined ? [] : ['--nats', nats]),
   ];
@@ -144,7 +152,7 @@ async function placeIn(folder: string): Promise<{ job: string; model: string; fi
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'onebyte-worker-memory-'));
-const program = compiledCopy(['cli', 'crds', 'operator']);
+const program = await compiledCopy();
 const system = values.nats ? await NatsSystem.start() : undefined;
 try {
   const { job, model, fileBytes } = await placeIn(folder);

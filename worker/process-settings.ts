@@ -1,5 +1,6 @@
 /** How a worker's process is started where another one starts it. */
 import { join } from 'node:path';
+import { RUNS_SOURCES } from './programs.ts';
 
 /** What `child_process.fork` takes. */
 export interface ProcessSettings {
@@ -31,7 +32,7 @@ export function thinProcess(
   env: Readonly<Record<string, string | undefined>>,
   compiled: string,
   execArgv: readonly string[] = process.execArgv,
-  sources = import.meta.filename.endsWith('.ts'),
+  sources = RUNS_SOURCES,
 ): ProcessSettings {
   return {
     env: { ...ALLOCATOR, ...(sources && { NODE_COMPILE_CACHE: join(compiled, 'compiled') }), ...env },

@@ -1,7 +1,6 @@
 /** The operator as the bench runs it: the built program, with the chart's settings, as its service account. */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { cp, mkdtemp, readdir, readFile, readlink, symlink } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readdir, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parse } from 'yaml';
@@ -15,7 +14,7 @@ const chart = parse(await readFile(join(root, 'charts', 'onebyte', 'values.yaml'
 };
 
 export interface OperatorOptions {
-  /** The folder that `build` made. */
+  /** The folder that `compiledCopy` made. */
   readonly built: string;
   readonly cluster: Cluster;
   readonly nats: NatsSystem;
@@ -24,17 +23,6 @@ export interface OperatorOptions {
   /** Calls to the API server, and jobs looked at, at once. */
   readonly calls: number;
   readonly concurrency: number;
-}
-
-/** The built program in a folder of its own. */
-export async function build(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'onebyte-built-'));
-  const tsc = join(root, 'node_modules', '.bin', 'tsc');
-  // Emits whatever it thinks of the types: those are the check's business.
-  spawnSync(tsc, ['-p', join(root, 'tsconfig.build.json'), '--outDir', join(folder, 'dist')]);
-  await symlink(join(root, 'node_modules'), join(folder, 'node_modules'));
-  await cp(join(root, 'package.json'), join(folder, 'dist', 'package.json'));
-  return folder;
 }
 
 export class Operator {
@@ -46,7 +34,7 @@ export class Operator {
   constructor({ built, cluster, nats, account, calls, concurrency }: OperatorOptions) {
     const { hostname, port } = new URL(cluster.url);
     const { PATH = '' } = process.env;
-    this.child = spawn(process.execPath, [join(built, 'dist', 'cli', 'main.js'), 'operator'], {
+    this.child = spawn(process.execPath, [join(built, 'dist', 'main.js'), 'operator'], {
       env: {
         PATH,
         NODE_OPTIONS: chart.operator.nodeOptions,

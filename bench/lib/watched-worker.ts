@@ -76,7 +76,7 @@ function workersOf(parent: number): number[] {
       try {
         const [, rest] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ');
         if (Number(rest!.split(' ')[1]) !== parent) return false;
-        return /worker\/local\.js\0|main\.js\0worker\0/.test(readFileSync(`/proc/${pid}/cmdline`, 'utf8'));
+        return /local-worker\.js\0|main\.js\0worker\0/.test(readFileSync(`/proc/${pid}/cmdline`, 'utf8'));
       } catch {
         return false;
       }

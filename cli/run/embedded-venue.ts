@@ -15,6 +15,7 @@ import { childChannel, type Traffic } from '../../worker/log/channel.ts';
 import type { EmbeddedLog } from '../../worker/log/embedded.ts';
 import { serveLog } from '../../worker/log/ipc.ts';
 import { thinProcess } from '../../worker/process-settings.ts';
+import { programUrl } from '../../worker/programs.ts';
 import { Children, type ChildrenEvents, type Launcher, type Said } from './children.ts';
 import type { CrewMember } from './crew.ts';
 import { type OpenedRun, openRun, type RunDirectory } from './directory.ts';
@@ -105,8 +106,7 @@ class LocalLauncher implements Launcher<LocalWorker> {
   }
 
   launch(worker: LocalWorker, heir: boolean, said: Said): ChildProcess {
-    const extension = import.meta.filename.endsWith('.ts') ? 'ts' : 'js';
-    const child = fork(join(import.meta.dirname, '..', '..', 'worker', `local.${extension}`), [], {
+    const child = fork(programUrl('local-worker'), [], {
       ...thinProcess(process.env, cacheFolder()),
       serialization: 'advanced',
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],

@@ -24,6 +24,7 @@ import { type JobNames, jobNames } from '../../worker/nats/names.ts';
 import { NatsStore } from '../../worker/nats/store.ts';
 import { createStream } from '../../worker/nats/stream.ts';
 import { thinProcess } from '../../worker/process-settings.ts';
+import { programUrl } from '../../worker/programs.ts';
 import { publishArtifacts } from '../../worker/service/join.ts';
 import { isToParent } from '../../worker/service/parent.ts';
 import { SERVICE_VARIABLES } from '../../worker/service/settings.ts';
@@ -211,10 +212,9 @@ class ServiceLauncher implements Launcher<CrewMember> {
   }
 
   launch({ name, group }: CrewMember, _heir: boolean, said: Said): ChildProcess {
-    const extension = import.meta.filename.endsWith('.ts') ? 'ts' : 'js';
     const output = openSync(join(this.#logs, `${name}.log`), 'a');
     const { env, execArgv } = thinProcess(this.#env, cacheFolder());
-    const child = fork(join(import.meta.dirname, '..', `main.${extension}`), ['worker'], {
+    const child = fork(programUrl('main'), ['worker'], {
       execArgv,
       env: {
         ...env,

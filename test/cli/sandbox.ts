@@ -80,7 +80,9 @@ export class Running {
     return execFileSync('ps', ['-A', '-o', 'pid=,ppid=,args='], { encoding: 'utf8' })
       .split('\n')
       .map((line) => line.trim().split(/\s+/))
-      .filter(([, parent, ...args]) => Number(parent) === this.pid && args.join(' ').includes('local.ts'))
+      .filter(
+        ([, parent, ...args]) => Number(parent) === this.pid && args.join(' ').includes('local-worker.ts'),
+      )
       .map(([pid]) => Number(pid));
   }
 

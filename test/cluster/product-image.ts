@@ -12,7 +12,7 @@ const root = join(import.meta.dirname, '..', '..');
 /** All that goes into the image, as .dockerignore has it. */
 const SOURCES = [
   ...['Dockerfile', '.dockerignore', '.npmrc', 'LICENSE', 'package.json', 'package-lock.json'],
-  ...['tsconfig.json', 'tsconfig.build.json', 'crds', 'worker', 'operator', 'cli'],
+  ...['crds', 'worker', 'operator', 'cli'],
 ];
 const CERTIFICATES = '/etc/ssl/certs/ca-certificates.crt';
 

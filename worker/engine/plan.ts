@@ -114,7 +114,8 @@ function largestStart(model: Model, name: string, shape: readonly number[], star
   if (start === 'zeros') return 0;
   if (start === 'lora') return loraBound(shape);
   let largest = 0;
-  for (const x of model.weights.get(name)!.data) largest = Math.max(largest, Math.abs(x));
+  const { data } = model.weights.get(name)!;
+  for (let i = 0; i < data.length; i++) largest = Math.max(largest, Math.abs(data[i]!));
   if (largest <= LARGEST_WEIGHT) return largest;
   throw new OnebyteError('MODEL_FILE_INVALID', `a weight of ${name}, which is to be trained, is ${largest}`, {
     field: name,

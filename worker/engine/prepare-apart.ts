@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { OnebyteError } from '../errors.ts';
+import { programUrl } from '../programs.ts';
 import { guardExit } from './exit-gate.ts';
 import type { Preparation, Prepared } from './prepare.ts';
 import { errorOf, type Failure } from './protocol.ts';
@@ -17,9 +18,8 @@ export type PrepareReply =
 /** `prepare` for a new run, in a thread of its own: it computes for long, and this thread has others to answer. */
 export async function prepareApart(modelDir: string, preparation: Preparation): Promise<Prepared> {
   const { log, ...rest } = preparation;
-  const extension = import.meta.filename.endsWith('.ts') ? 'ts' : 'js';
   guardExit();
-  const thread = new Worker(new URL(`./prepare-thread.${extension}`, import.meta.url), {
+  const thread = new Worker(programUrl('prepare-thread'), {
     workerData: { modelDir, preparation: rest } satisfies PrepareCall,
   });
   try {

@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { OnebyteError } from '../errors.ts';
 import type { Digest, GenesisRecord, JournalRecord } from '../journal/record.ts';
+import { programUrl } from '../programs.ts';
 import type { SnapshotFile } from '../round/checkpoint.ts';
 import type {
   Committed,
@@ -37,12 +38,7 @@ export class ThreadedEngine implements EnginePort {
   /** @throws OnebyteError whatever opening the engine throws */
   static async open(config: EngineConfig): Promise<ThreadedEngine> {
     guardExit();
-    const thread = new Worker(
-      new URL(import.meta.url.endsWith('.ts') ? './thread.ts' : './thread.js', import.meta.url),
-      {
-        workerData: config,
-      },
-    );
+    const thread = new Worker(programUrl('engine-thread'), { workerData: config });
     const reply = await new Promise<Reply>((resolve, reject) => {
       thread.once('message', resolve);
       thread.once('error', reject);

@@ -80,7 +80,9 @@ export abstract class Grid implements TensorStore {
       throw new OnebyteError('INTERNAL', `${this.tensors[index]!.name}: ${values.length} values do not fit`);
     const inverse = powerOfTwo(-this.exponent(index));
     let bound = 0;
-    for (const value of values) {
+    // By index: an iterator takes six times as long over so many.
+    for (let i = 0; i < values.length; i++) {
+      const value = values[i]!;
       const n = Math.abs(value * inverse);
       if (!Number.isInteger(n) || n > LIMIT_QUANTA)
         throw new OnebyteError('INTERNAL', `${this.tensors[index]!.name}: ${value} is not on the grid`);

@@ -62,7 +62,8 @@ export function decodeSnapshot(tensors: readonly PlacedTensor[], bytes: Uint8Arr
     const values = new Float32Array(tensor.size);
     new Uint8Array(values.buffer).set(bytes.subarray(at, at + values.byteLength));
     at += values.byteLength;
-    for (const value of values) {
+    for (let i = 0; i < values.length; i++) {
+      const value = values[i]!;
       const n = value * inverse;
       if (!Number.isInteger(n) || Math.abs(n) > LIMIT_QUANTA || Object.is(n, -0))
         invalid(`value ${value} of ${tensor.name} is not on its grid`);

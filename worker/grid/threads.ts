@@ -1,8 +1,9 @@
 import { Worker } from 'node:worker_threads';
 import { OnebyteError } from '../errors.ts';
+import { programUrl } from '../programs.ts';
+import { Control, type GridThread } from './control.ts';
 import { MAX_TASKS, MAX_THREADS } from './memory.ts';
 import { type Runner, type Task, TaskList, work } from './task.ts';
-import { Control, type GridThread, THREAD, THREAD_URL } from './thread.ts';
 
 /** Group-rows below which waking threads costs more than it saves (each takes about 0.1 microseconds). */
 const SMALLEST = 1024;
@@ -65,8 +66,8 @@ export class ThreadPool {
 
   #start(): void {
     for (; this.#waiting > 0; this.#waiting--) {
-      const workerData: GridThread = { kind: THREAD, memory: this.#memory, thread: this.#waiting };
-      const worker = new Worker(THREAD_URL, { workerData });
+      const workerData: GridThread = { memory: this.#memory, thread: this.#waiting };
+      const worker = new Worker(programUrl('grid-thread'), { workerData });
       worker.unref();
       this.#workers.push(worker);
     }

@@ -98,7 +98,8 @@ export class Replica {
    * @throws OnebyteError SNAPSHOT_INVALID, and then the replica is before its first record
    */
   begin(read: () => Uint8Array, genesis: GenesisRecord): Ledger {
-    this.restart();
+    this.#base = null;
+    this.#forget();
     try {
       this.#load(read(), genesis);
     } catch (cause) {
@@ -285,16 +286,22 @@ export class Replica {
     this.#rebuild(0);
   }
 
-  #rebuild(records: number): void {
-    const base = this.#base;
-    const { genesis } = this.#ledger;
-    const kept = this.#applied.splice(0).slice(0, records - (base?.records ?? 0));
+  /** Of all records; the state stays as it is. */
+  #forget(): void {
+    this.#applied.length = 0;
     this.#undo.length = 0;
     this.#ledger = emptyLedger();
     this.#history = null;
     this.#momentum = null;
-    this.#reset();
-    if (base !== null) this.#load(base.read(), genesis!);
+  }
+
+  #rebuild(records: number): void {
+    const base = this.#base;
+    const { genesis } = this.#ledger;
+    const kept = this.#applied.slice(0, records - (base?.records ?? 0));
+    this.#forget();
+    if (base === null) this.#reset();
+    else this.#load(base.read(), genesis!);
     this.commitAll(kept);
   }
 }

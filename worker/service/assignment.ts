@@ -4,6 +4,7 @@ import { OnebyteError } from '../errors.ts';
 import type { SourceSpec } from '../journal/job.ts';
 import type { Split } from '../journal/ledger.ts';
 import type { GenesisRecord } from '../journal/record.ts';
+import { programUrl } from '../programs.ts';
 import { SERVICE_VARIABLES, type ServiceSettings } from './settings.ts';
 
 export type Sources = Readonly<Record<Split, readonly SourceSpec[]>>;
@@ -32,11 +33,8 @@ export type AssignmentReply =
  * @throws OnebyteError what `readAssignment` throws
  */
 export async function assignmentApart({ jobFile, dataFile, folder, uid, group }: Given): Promise<Assignment> {
-  const extension = import.meta.filename.endsWith('.ts') ? 'ts' : 'js';
   const given: Given = { jobFile, dataFile, folder, uid, group };
-  const thread = new Worker(new URL(`./assignment-thread.${extension}`, import.meta.url), {
-    workerData: given,
-  });
+  const thread = new Worker(programUrl('assignment-thread'), { workerData: given });
   try {
     const reply = await new Promise<AssignmentReply>((resolve, reject) => {
       thread.once('message', resolve);

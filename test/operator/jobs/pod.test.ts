@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { program } from '../../../cli/main.ts';
+import { program } from '../../../cli/program.ts';
 import { exportPod, workerPod } from '../../../operator/jobs/pod.ts';
 import { jobOf, settings } from './builder.ts';
 

@@ -1,19 +1,11 @@
-import { workerData } from 'node:worker_threads';
 import { MAX_THREADS } from './memory.ts';
-import { Runner, TaskList } from './task.ts';
-
-export const THREAD = 'onebyte-grid';
 
 /** What a thread of the pool is started with. */
 export interface GridThread {
-  readonly kind: typeof THREAD;
   readonly memory: WebAssembly.Memory;
   /** From 1; 0 is the thread that owns the state. */
   readonly thread: number;
 }
-
-/** Where the pool finds this file, under whatever name it runs. */
-export const THREAD_URL = new URL(import.meta.url);
 
 /** Control words, at the start of the memory. */
 const DISPATCH = 0;
@@ -111,12 +103,4 @@ export class Control {
       if (Atomics.sub(words, BUSY, 1) === 1) Atomics.notify(words, BUSY);
     }
   }
-}
-
-const data = workerData as Partial<GridThread> | null;
-if (data?.kind === THREAD) {
-  const { memory, thread } = data as GridThread;
-  const runner = new Runner(memory, thread);
-  const list = new TaskList(memory);
-  new Control(memory).serve(thread, (tasks, share, shares) => runner.run(list.read(tasks), share, shares));
 }
