@@ -1,7 +1,7 @@
 /** The product's image, from its Dockerfile as it is, by buildah: no daemon, no registry. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { withLock } from '../tools/lock.ts';
 import { command } from './command.ts';
@@ -29,8 +29,11 @@ export interface ProductImage {
 export async function productImage(tag: string, repository = 'onebyte.test/onebyte'): Promise<ProductImage> {
   const name = `${repository}:${tag}`;
   const prefix = `${name.replaceAll(/[/:]/g, '-')}-`;
-  const path = await cached(`${prefix}${await digestOfSources()}.tar`, async (out) => {
-    await build(name, out);
+  const suffix = `-${await digestOfSources()}.tar`;
+  const path = await cached(`${prefix.slice(0, -1)}${suffix}`, async (out) => {
+    const twin = (await readdir(imageCache())).find((other) => other.endsWith(suffix));
+    if (twin === undefined) await build(name, out);
+    else await renamed(join(imageCache(), twin), name, out);
     await forgetOld(prefix);
   });
   return { repository, tag, path, bytes: (await stat(path)).size };
@@ -81,6 +84,22 @@ async function build(name: string, out: string): Promise<void> {
     await rm(settings);
     await buildah('push', '-q', name, `oci-archive:${out}:${name}`);
   });
+}
+
+/** The same image under another name, which is in the index of its archive alone. */
+async function renamed(from: string, name: string, out: string): Promise<void> {
+  const folder = await mkdtemp(`${out}.layout-`);
+  try {
+    await command('tar', ['-xf', from, '-C', folder]);
+    const path = join(folder, 'index.json');
+    const { manifests, ...rest } = JSON.parse(await readFile(path, 'utf8')) as { manifests: object[] };
+    const annotations = { 'org.opencontainers.image.ref.name': name };
+    const renamed = manifests.map((manifest) => ({ ...manifest, annotations }));
+    await writeFile(path, JSON.stringify({ ...rest, manifests: renamed }));
+    await command('tar', ['-cf', out, '-C', folder, 'oci-layout', 'index.json', 'blobs']);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 }
 
 /** What npm needs in order to reach its registry from within the build as it does from here. */
