@@ -33,8 +33,11 @@ export class RunWatch {
     this.#done.catch(() => undefined);
   }
 
-  static async start(url: string, credentialsFile: string, uid: string): Promise<RunWatch> {
-    return new RunWatch(await openNats({ servers: [url], credentialsFile, name: 'test' }), uid);
+  static async start(url: string, credentialsFile: string | undefined, uid: string): Promise<RunWatch> {
+    return new RunWatch(
+      await openNats({ servers: [url], name: 'test', ...(credentialsFile && { credentialsFile }) }),
+      uid,
+    );
   }
 
   get ledger(): Ledger | null {
