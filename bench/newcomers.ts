@@ -8,19 +8,20 @@
  * The model is in the cache, the newcomers begin from a snapshot, and all of them share this machine's cores.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { NATS_NAME, placeOf } from '../cli/status.ts';
+import { placeOf } from '../cli/status.ts';
 import { RunWatch } from '../test/e2e/run-watch.ts';
 import { FEW_ROWS, sentimentJob, stages } from '../test/e2e/sentiment.ts';
 import { NatsSystem } from '../test/nats/server.ts';
 import { cacheFolder } from '../worker/data/cache.ts';
 import { thinProcess } from '../worker/process-settings.ts';
 import { compiledCopy } from './lib/compiled.ts';
+import { processorOf } from './lib/watched-worker.ts';
 
 const { values } = parseArgs({
   options: {
@@ -30,20 +31,8 @@ const { values } = parseArgs({
   },
 });
 const EXAMPLE = resolve(import.meta.dirname, '..', 'examples', 'sentiment');
-/** Ticks of the processor's clock in a second. */
-const TICKS = 100;
 /** Rounds until the run is well into its second stage, whose snapshots newcomers begin from. */
 const UNDER_WAY = 150;
-
-/** Seconds of the processor that a process has had, with all its threads. */
-function processorOf(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  const [user, system] = stat
-    .slice(stat.lastIndexOf(')') + 2)
-    .split(' ')
-    .slice(11, 13);
-  return (Number(user) + Number(system)) / TICKS;
-}
 
 interface Step {
   readonly seconds: number;
@@ -58,9 +47,9 @@ class Newcomer {
 
   constructor(program: string, name: string, env: Readonly<Record<string, string>>) {
     const from = performance.now();
-    const process_ = thinProcess({ ...process.env, ...env, ONEBYTE_WORKER: name }, cacheFolder(), [], false);
-    this.child = spawn(process.execPath, [...process_.execArgv, program, 'worker'], {
-      env: process_.env as NodeJS.ProcessEnv,
+    const thin = thinProcess({ ...process.env, ...env, ONEBYTE_WORKER: name }, cacheFolder(), [], false);
+    this.child = spawn(process.execPath, [...thin.execArgv, program, 'worker'], {
+      env: thin.env as NodeJS.ProcessEnv,
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     this.joined = new Promise((done, failed) => {
@@ -91,8 +80,9 @@ async function once(program: string, system: NatsSystem): Promise<void> {
     const out = join(folder, 'run');
     const args = ['run', job, '--nats', system.url(), '--workers', '2', '--out', out, '--json'];
     children.push(spawn(process.execPath, [program, ...args], { stdio: 'ignore' }));
-    while (!existsSync(join(out, NATS_NAME))) await sleep(50);
-    const { uid } = placeOf(out)!;
+    let place = placeOf(out);
+    for (; place === null; place = placeOf(out)) await sleep(50);
+    const { uid } = place;
     const watch = await RunWatch.start(system.url(), undefined, uid);
     while (watch.round < UNDER_WAY) await sleep(50);
 

@@ -1,6 +1,7 @@
 /**
  * Makes `dist/` for the package and the image: all programs and what they import, but for ONNX Runtime, which has native
- * code, and for the client of Kubernetes, which is 17 MB and read by those alone who have a kubeconfig. Every thread loads its modules anew, and takes a third of the time and 9 MiB less for those that are joined.
+ * code, and for the client of Kubernetes, which is large and read by those alone who have a kubeconfig. Every thread loads
+ * its modules anew, and few files take it less time (docs/decisions/built-program.md).
  *
  *     node cli/build.ts [FOLDER]
  */
@@ -28,6 +29,7 @@ export async function buildInto(folder: string, more: Readonly<Record<string, st
     format: 'esm',
     platform: 'node',
     target: 'node24',
+    // The last one is for benches that are built too, and build others in turn.
     external: ['onnxruntime-node', '@kubernetes/client-node', 'esbuild'],
     // Some packages are CommonJS and ask for parts of Node by `require`.
     banner: {

@@ -24,9 +24,15 @@ const PATTERNS: Readonly<Record<string, string>> = {
 };
 
 const OPTIONS = {
-  ...{ allErrors: true, useDefaults: true, verbose: true, logger: false as const, strict: false },
+  allErrors: true,
+  useDefaults: true,
+  verbose: true,
+  logger: false,
+  strict: false,
   // Most processes check one job once: making the check faster, or checking our own schema first, takes longer than the check.
-  ...{ code: { optimize: false }, meta: false, validateSchema: false },
+  code: { optimize: false },
+  meta: false,
+  validateSchema: false,
 } as const;
 const compiled = new WeakMap<Schema, ValidateFunction>();
 

@@ -19,6 +19,13 @@ const TICKS = 100;
 /** Looks at all mappings, which take long, are this many times rarer than those at the sums. */
 const RARELY = 5;
 
+/** Seconds of the processor that a process has had, with all its threads. */
+export function processorOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ');
+  // Those of the user and of the system, the twelfth and thirteenth from the state on.
+  return (Number(stat[11]) + Number(stat[12])) / TICKS;
+}
+
 const all = ({ code, weights, anonymous }: Pages) => code + weights + anonymous;
 
 export class WatchedWorkers {
@@ -54,15 +61,13 @@ export class WatchedWorkers {
   #watch(pid: number, inRounds: boolean, before?: Watched): Watched {
     const status = readFileSync(`/proc/${pid}/status`, 'utf8');
     const field = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)![1]) * 1024;
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ');
     const deep = inRounds && this.#looks % RARELY === 0 ? pagesOf(pid) : null;
     const most = before?.pages ?? null;
     return {
       peak: field('VmHWM'),
       resident: [...(before?.resident ?? []), ...(inRounds ? [field('VmRSS')] : [])],
       pages: deep !== null && (most === null || all(deep) > all(most)) ? deep : most,
-      // Those of the user and of the system, the twelfth and thirteenth after the state.
-      seconds: (Number(stat[11]) + Number(stat[12])) / TICKS,
+      seconds: processorOf(pid),
     };
   }
 }

@@ -80,7 +80,7 @@ export abstract class Grid implements TensorStore {
       throw new OnebyteError('INTERNAL', `${this.tensors[index]!.name}: ${values.length} values do not fit`);
     const inverse = powerOfTwo(-this.exponent(index));
     let bound = 0;
-    // By index: an iterator takes six times as long over so many.
+    // By index: an iterator takes several times as long over so many.
     for (let i = 0; i < values.length; i++) {
       const value = values[i]!;
       const n = Math.abs(value * inverse);
