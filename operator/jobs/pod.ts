@@ -295,8 +295,8 @@ function natsSources({ spec }: Job, settings: PodSettings, own: string | undefin
 function probes(): Partial<Container> {
   const get = (path: string): Probe => ({ httpGet: { path, port: WORKER_PORT.number } });
   return {
-    // Loading a model may take an hour over a bad line.
-    startupProbe: { ...get(PROBE_PATHS.startup), periodSeconds: 5, failureThreshold: 720 },
+    // Loading a model may take an hour over a bad line. Who is up is ready at once: the kubelet then asks for that, too.
+    startupProbe: { ...get(PROBE_PATHS.startup), periodSeconds: 1, failureThreshold: 3600 },
     livenessProbe: { ...get(PROBE_PATHS.live), periodSeconds: 20, timeoutSeconds: 5, failureThreshold: 6 },
     // Ready means joined: a disruption budget then counts workers that train.
     readinessProbe: { ...get(PROBE_PATHS.ready), periodSeconds: 5, timeoutSeconds: 5, failureThreshold: 3 },

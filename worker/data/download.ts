@@ -1,6 +1,5 @@
 /** Downloads over HTTP that survive a broken connection: resumed by Range, bounded in size and in silence. */
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { type FileHandle, open, rm, stat } from 'node:fs/promises';
 import { setTimeout as wait } from 'node:timers/promises';
 import { OnebyteError } from '../errors.ts';
@@ -217,6 +216,16 @@ export async function sizeOf(path: string): Promise<number> {
 /** SHA-256 of a file, in lower-case hex. */
 export async function sha256File(path: string): Promise<string> {
   const hash = createHash('sha256');
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk);
-  return hash.digest('hex');
+  // One buffer for all of it: a stream's are garbage that the collector comes by for, several times in one model.
+  const buffer = Buffer.allocUnsafe(1 << 20);
+  const file = await open(path);
+  try {
+    for (;;) {
+      const { bytesRead } = await file.read(buffer);
+      if (bytesRead === 0) return hash.digest('hex');
+      hash.update(buffer.subarray(0, bytesRead));
+    }
+  } finally {
+    await file.close();
+  }
 }
