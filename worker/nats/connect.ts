@@ -13,6 +13,7 @@ import {
   wsconnect,
 } from '@nats-io/transport-node';
 import { OnebyteError } from '../errors.ts';
+import { dial } from './dial.ts';
 import { connectionError } from './failure.ts';
 import { Link } from './link.ts';
 import { redial } from './redial.ts';
@@ -70,7 +71,7 @@ export async function openNats(config: NatsConfig, options: OpenOptions = {}): P
   const webSocket = config.servers.some((server) => /^wss?:/.test(server));
   for (let pause = FIRST_WAIT; ; pause = Math.min(2 * pause, LONGEST_WAIT)) {
     try {
-      const connection = await (webSocket ? wsconnect : connect)(prepared);
+      const connection = await dial(() => (webSocket ? wsconnect : connect)(prepared));
       Link.of(connection).options = {
         servers: config.servers,
         inboxPrefix: config.inboxPrefix ?? '_INBOX',
