@@ -169,20 +169,11 @@ describe('a run whose programs fail', { skip }, () => {
       assert.ok(reasons.includes(reason), `no event ${reason} among ${reasons.join(', ')}`);
     await lab.kubectl('-n', TEAM, 'delete', 'ftj', RUN, '--timeout=120s');
     await lab.until('no pods', async () => (await run.pods()).length === 0);
-    const left = await lab.kubectl(
-      '-n',
-      TEAM,
-      'get',
-      'secrets,services,poddisruptionbudgets,serviceaccounts',
-      '-o',
-      'name',
-    );
-    assert.equal(
-      left
-        .split('\n')
-        .filter((line) => line.includes(`/${RUN}-`))
-        .join(),
-      '',
-    );
+    // What the job owned goes with it, in the time of the cluster's collector.
+    const kinds = 'secrets,services,poddisruptionbudgets,serviceaccounts';
+    await lab.until('nothing of it', async () => {
+      const left = await lab.kubectl('-n', TEAM, 'get', kinds, '-o', 'name');
+      return !left.includes(`/${RUN}-`);
+    });
   });
 });

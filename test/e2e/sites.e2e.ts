@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { connect, createServer, type Server } from 'node:net';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -20,29 +20,43 @@ const root = join(import.meta.dirname, '..', '..');
 const data = join(root, 'examples', 'sentiment', 'data');
 const DOMAIN = 'hub';
 
+interface Door {
+  readonly server: Server;
+  /** Who still talks is cut off: a cluster that is gone does not say good-bye, and one open socket keeps this process. */
+  close(): void;
+}
+
 /** Lets a cluster reach one port of another: nothing else goes from one to the other. */
-async function doorTo(host: string, address: string, port: number): Promise<Server> {
+async function doorTo(host: string, address: string, port: number): Promise<Door> {
+  const open = new Set<Socket>();
   const server = createServer((here) => {
     const there = connect(port, address);
     here.pipe(there).pipe(here);
-    for (const socket of [here, there])
+    for (const socket of [here, there]) {
+      open.add(socket);
+      socket.on('close', () => open.delete(socket));
       socket.on('error', () => {
         here.destroy();
         there.destroy();
       });
+    }
   });
   await new Promise<void>((resolve) => server.listen(0, host, resolve));
-  return server;
+  const close = () => {
+    server.close();
+    for (const socket of open) socket.destroy();
+  };
+  return { server, close };
 }
 
-const portOf = (server: Server) => (server.address() as { port: number }).port;
+const portOf = ({ server }: Door) => (server.address() as { port: number }).port;
 
 describe('a second cluster', { skip }, () => {
   let lab: Lab;
   let run: FaultRun;
   let site: Cluster;
   let folder: string;
-  const doors: Server[] = [];
+  const doors: Door[] = [];
 
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'onebyte-site-'));
