@@ -2,11 +2,12 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
-import { createConnection, type Socket } from 'node:net';
+import { createConnection, createServer, type Socket } from 'node:net';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { openNats } from '../../worker/nats/connect.ts';
+import { dial } from '../../worker/nats/dial.ts';
 import { missing } from '../tools/tool.ts';
 import { NatsSystem } from './server.ts';
 
@@ -28,7 +29,10 @@ async function fillQueue(port: number): Promise<Socket[]> {
   for (const sockets: Socket[] = []; ; ) {
     const socket = createConnection(port, '127.0.0.1').on('error', () => undefined);
     sockets.push(socket);
-    if (!(await Promise.race([once(socket, 'connect'), sleep(500, false)]))) return sockets;
+    await Promise.race([once(socket, 'connect'), sleep(500)]);
+    // Who could not look for so long sees timers first, and only then who has taken a call.
+    await sleep(1);
+    if (socket.connecting) return sockets;
   }
 }
 
@@ -49,6 +53,58 @@ function breakOff(connection: NatsConnection): void {
   const { protocol } = connection as unknown as { protocol: { transport: { socket: Socket } } };
   protocol.transport.socket.destroy();
 }
+
+/** As the client calls: twice, for nobody answered, and then it is let in or not. */
+function twice(
+  port: number,
+  closed: Promise<void>,
+): { calls: Socket[]; connect: () => Promise<NatsConnection> } {
+  const calls: Socket[] = [];
+  const connect = async () => {
+    for (let i = 0; i < 2; i++) calls.push(createConnection(port, '127.0.0.1').on('error', () => undefined));
+    return { closed: () => closed } as unknown as NatsConnection;
+  };
+  return { calls, connect };
+}
+
+const destroyed = (sockets: readonly Socket[]) => sockets.map((socket) => socket.destroyed);
+
+describe('the calls of a connection', () => {
+  it('are given up at the next one and at the end, those under way alone, and nobody else is touched', async () => {
+    const server = createServer(() => undefined).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as { port: number };
+    const stranger = createConnection(port, '127.0.0.1').on('error', () => undefined);
+    const [early, late] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const [one, other] = [twice(port, early.promise), twice(port, late.promise)];
+    try {
+      await Promise.all([dial(one.connect), dial(other.connect)]);
+      assert.deepEqual(
+        [destroyed(one.calls), destroyed(other.calls)],
+        [
+          [true, false],
+          [true, false],
+        ],
+      );
+      early.resolve();
+      await early.promise;
+      await once(other.calls[1]!, 'connect');
+      late.resolve();
+      await sleep(1);
+      assert.deepEqual(
+        [destroyed(one.calls), destroyed(other.calls)],
+        [
+          [true, true],
+          [true, false],
+        ],
+      );
+      assert.equal(stranger.destroyed, false);
+    } finally {
+      for (const socket of [stranger, ...one.calls, ...other.calls]) socket.destroy();
+      server.close();
+    }
+  });
+});
 
 describe('a connection that is closed as it calls a server that is silent', { skip }, () => {
   it('leaves no socket that would keep the process', async () => {
@@ -71,10 +127,7 @@ describe('a connection that is closed as it calls a server that is silent', { sk
       );
       await connection.close();
       await sleep(0);
-      assert.deepEqual(
-        calls.map(({ destroyed }) => destroyed),
-        [true],
-      );
+      assert.deepEqual(destroyed(calls), [true]);
     } finally {
       for (const socket of queued) socket.destroy();
       relay.kill('SIGKILL');
