@@ -9,7 +9,7 @@
  * Nothing else should use this machine meanwhile.
  */
 import { spawn } from 'node:child_process';
-import { createWriteStream, mkdtempSync, readFileSync } from 'node:fs';
+import { createWriteStream, mkdirSync, mkdtempSync, readFileSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { finished } from 'node:stream/promises';
@@ -25,12 +25,14 @@ const logs = positionals.length > 0 ? positionals : await runs(Number(values.rep
 const suites = logs.map((path) => readSuite(readFileSync(path, 'utf8')));
 console.log(`\n${suites.length} runs, in minutes: ${suites.map(minutes).join(', ')}`);
 console.log(`tests passed: ${suites.map(({ passed, tests }) => `${passed} of ${tests}`).join(', ')}`);
-console.log('\nleast / middle / most of each figure that all runs printed');
-for (const { test, lines } of spreadOf(suites)) console.log([`\n${test}`, ...lines].join('\n  '));
+console.log('\nleast / middle / most of each figure that all whole runs printed');
+for (const { test, lines } of spreadOf(suites.filter(isWhole)))
+  console.log([`\n${test}`, ...lines].join('\n  '));
 process.exitCode = suites.every(isWhole) ? 0 : 1;
 
 async function runs(most: number): Promise<string[]> {
-  const folder = values.keep === undefined ? mkdtempSync(join(tmpdir(), 'onebyte-nodes-')) : values.keep;
+  const folder = values.keep ?? mkdtempSync(join(tmpdir(), 'onebyte-nodes-'));
+  mkdirSync(folder, { recursive: true });
   const paths: string[] = [];
   for (let run = 1; run <= most; run++) {
     const path = resolve(folder, `${run}.log`);
