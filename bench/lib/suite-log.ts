@@ -30,10 +30,15 @@ export function readSuite(log: string): Suite {
   return { tests: total('tests'), passed: total('pass'), seconds: total('duration_ms') / 1000, said };
 }
 
+/** Whether there were tests, and all passed: one that was skipped did not. */
+export function isWhole({ tests, passed }: Pick<Suite, 'tests' | 'passed'>): boolean {
+  return tests > 0 && passed === tests;
+}
+
 /** A number by itself: not part of a name, a version or a digest. */
 const NUMBER = /(?<![\w.-])\d+(?:\.\d+)?(?![\w]|[.-]\w)/g;
 
-/** Of the lines that all runs printed the same, but for their numbers. */
+/** Of the lines that all runs printed the same, but for their numbers; of even many the upper one of two is the middle. */
 export function spreadOf(suites: readonly Suite[]): Spread[] {
   const tests = new Map<string, Map<string, { line: string; suite: Suite }[]>>();
   for (const suite of suites) {
