@@ -45,8 +45,8 @@ interface SecretSource {
 
 /** Seconds that a worker has to leave: a round, and the next proposer's patience. */
 const LEAVE_SECONDS = 60;
-/** Seconds that the first worker has to begin the run: what all others would compute at the same time, for nothing. */
-const HEAD_START_SECONDS = 30;
+/** Seconds that the first worker has to begin the run, so that not all who are up at once compute the same. */
+const HEAD_START_SECONDS = 1;
 /** A lost node's workers are replaced after so long; the protocol minds neither two nor none. */
 const NODE_LOST_SECONDS = 30;
 const USER = 65532;

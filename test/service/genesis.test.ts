@@ -2,34 +2,60 @@ import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { GenesisRecord } from '../../worker/journal/record.ts';
 import { EmbeddedLog } from '../../worker/log/embedded.ts';
 import { findGenesis } from '../../worker/service/genesis.ts';
+import type { Preparers } from '../../worker/service/preparers.ts';
 import { genesisOf } from '../journal/fixture.ts';
 
 /** Longer than any test waits. */
 const EVER = 3_600_000;
 
-test('a worker that gives others a head start takes what they begin; with nobody there it begins by itself', async (t) => {
+/** Who prepares, in this process. */
+class Room {
+  readonly there = new Set<string>();
+
+  seenBy(name: string): Preparers {
+    return {
+      anybody: async () => {
+        await sleep(1);
+        return [...this.there].some((other) => other !== name);
+      },
+      begin: () => {
+        this.there.add(name);
+        return () => this.there.delete(name);
+      },
+    };
+  }
+}
+
+async function lab(t: TestContext) {
   const folder = await mkdtemp(join(tmpdir(), 'onebyte-genesis-'));
   const log = await EmbeddedLog.open(join(folder, 'log'));
   t.after(async () => {
     await log.close();
     await rm(folder, { recursive: true });
   });
+  const room = new Room();
+  const made: string[] = [];
   const { uid } = genesisOf();
   const { signal } = new AbortController();
-  const made: string[] = [];
-  const begin = (name: string, headStartMs: number) => {
+  const begin = (name: string, headStartMs: number, work: () => Promise<unknown> = () => sleep(50)) => {
     const make = async (): Promise<GenesisRecord> => {
       made.push(name);
-      await sleep(50);
-      return { ...genesisOf(), at: made.length };
+      const at = made.length;
+      await work();
+      return { ...genesisOf(), at };
     };
-    return findGenesis({ log, uid, make, headStartMs, signal });
+    return findGenesis({ log, uid, make, headStartMs, preparers: room.seenBy(name), signal });
   };
+  return { begin, made, room };
+}
+
+test('a worker that gives others a head start takes what they begin; with nobody there it begins by itself', async (t) => {
+  const { begin, made, room } = await lab(t);
   const patient = begin('patient', EVER);
   await sleep(0);
   assert.deepEqual(made, []);
@@ -39,4 +65,27 @@ test('a worker that gives others a head start takes what they begin; with nobody
   assert.deepEqual(await patient, late);
   assert.deepEqual(await begin('newcomer', 0), late);
   assert.deepEqual(made, ['late']);
+  assert.equal(room.there.size, 0);
+});
+
+test('while one prepares the run no other does, whoever was to be first; whose work fails makes way', async (t) => {
+  const { begin, made } = await lab(t);
+  const work = Promise.withResolvers<void>();
+  const failing = begin('second', 0, () => work.promise);
+  while (made.length === 0) await sleep(1);
+  const first = begin('first', 0);
+  await sleep(100);
+  assert.deepEqual(made, ['second']);
+  work.reject(new Error('no such file'));
+  await assert.rejects(failing, /no such file/);
+  assert.equal((await first).at, 2);
+  assert.deepEqual(made, ['second', 'first']);
+});
+
+test('one that hangs is not waited for without end', async (t) => {
+  const { begin, made, room } = await lab(t);
+  const hung = room.seenBy('hung');
+  hung.begin();
+  await begin('other', 0);
+  assert.deepEqual(made, ['other']);
 });

@@ -4,42 +4,60 @@ import { follow } from '../journal/follow.ts';
 import { emptyLedger } from '../journal/ledger.ts';
 import type { GenesisRecord } from '../journal/record.ts';
 import { type Log, LogConflict, LogUnavailable } from '../log/log.ts';
+import type { Preparers } from './preparers.ts';
 
 export interface Beginning {
   readonly log: Log;
   readonly uid: string;
   /** Makes the genesis of a run that has none; null: somebody else does. */
   readonly make: (() => Promise<GenesisRecord>) | null;
-  /** Milliseconds that others have to begin it first. */
+  /** Milliseconds in which this worker does not begin it although nobody does. */
   readonly headStartMs: number;
+  readonly preparers: Preparers;
   readonly signal: AbortSignal;
 }
 
 const PAUSE = 250;
+/** Longest wait for another who is at it: it may hang. Milliseconds. */
+const PATIENCE = 600_000;
 
 /**
- * The genesis record of a run: the log's, as soon as there is one. Of several workers that make one at once, the first
- * to append it decides.
+ * The genesis record of a run: the log's, as soon as there is one. A worker makes one while no other does; of several
+ * that make one at once, the first to append it decides.
  * @throws OnebyteError RUN_OTHER_JOB for a log of another job, LOG_FULL, and what `make` throws
  */
 export async function findGenesis(beginning: Beginning): Promise<GenesisRecord> {
-  const { log, uid, make, signal } = beginning;
+  const { log, uid, make, headStartMs, preparers, signal } = beginning;
   let made: GenesisRecord | null = null;
-  for (let waited = 0; ; waited += PAUSE) {
-    signal.throwIfAborted();
-    try {
-      const { genesis, last } = await genesisIn(log);
-      if (genesis !== null) return belonging(genesis, uid);
-      if (waited >= beginning.headStartMs) made ??= make === null ? null : await make();
-      if (made !== null) {
-        await log.append(sealRecord(emptyLedger(), made), { expectedLast: last, id: `genesis-${uid}` });
-        continue;
+  let done = () => {};
+  let alone = false;
+  try {
+    for (let waited = 0; ; waited += PAUSE) {
+      signal.throwIfAborted();
+      try {
+        const { genesis, last } = await genesisIn(log);
+        if (genesis !== null) return belonging(genesis, uid);
+        if (alone && make !== null && made === null) {
+          done = preparers.begin();
+          made = await make();
+        }
+        if (made !== null) {
+          await log.append(sealRecord(emptyLedger(), made), { expectedLast: last, id: `genesis-${uid}` });
+          continue;
+        }
+        if (make !== null && waited >= headStartMs) {
+          // Asked before the log is read again: who is done and gone by now has left its genesis there.
+          alone = waited >= headStartMs + PATIENCE || !(await preparers.anybody(PAUSE));
+          continue;
+        }
+      } catch (error) {
+        if (error instanceof LogConflict) continue;
+        if (!(error instanceof LogUnavailable)) throw error;
       }
-    } catch (error) {
-      if (error instanceof LogConflict) continue;
-      if (!(error instanceof LogUnavailable)) throw error;
+      await new Promise((resolve) => setTimeout(resolve, PAUSE));
     }
-    await new Promise((resolve) => setTimeout(resolve, PAUSE));
+  } finally {
+    done();
   }
 }
 

@@ -14,6 +14,7 @@ import type { Store } from '../store/store.ts';
 import { type Assignment, checkJob } from './assignment.ts';
 import { type Beginning, findGenesis } from './genesis.ts';
 import { fetchArtifacts, type Landing, land, publishArtifacts } from './join.ts';
+import type { Preparers } from './preparers.ts';
 import type { ServiceSettings } from './settings.ts';
 
 /** All that leads from an assignment to an engine at the run's state. */
@@ -22,6 +23,7 @@ export interface Opening {
   readonly assignment: Assignment;
   readonly names: JobNames;
   readonly log: Log;
+  readonly preparers: Preparers;
   readonly logger: Logger;
   /** Aborts once the worker is asked to leave. */
   readonly signal: AbortSignal;
@@ -49,11 +51,17 @@ export async function openEngine(
   opening: Opening,
   store: Store | null,
 ): Promise<{ genesis: GenesisRecord; engine: ThreadedEngine }> {
-  const { settings, assignment, log, logger, signal, phase } = opening;
+  const { settings, assignment, log, preparers, logger, signal, phase } = opening;
   const { worker, threads, device, artifacts, cacheBytes, headStartMs } = settings;
   const { uid, text, jobFolder, dataFolder, data } = assignment;
   const note = (line: string) => logger.info(line);
-  const modelFor = (job: string) => modelOf(job, { folder: jobFolder, log: note });
+  const folders = new Map<string, Promise<string>>();
+  // Who prepares the run asks twice, and a large file is read for each answer.
+  const modelFor = (job: string) => {
+    const known = folders.get(job) ?? modelOf(job, { folder: jobFolder, log: note });
+    folders.set(job, known);
+    return known;
+  };
   const make: Beginning['make'] =
     text === null
       ? null
@@ -68,7 +76,7 @@ export async function openEngine(
           return made;
         };
   phase('looking for the beginning of the run');
-  const genesis = await findGenesis({ log, uid, make, headStartMs, signal });
+  const genesis = await findGenesis({ log, uid, make, headStartMs, preparers, signal });
   checkJob(assignment, genesis);
   phase('fetching the model');
   const modelDir = await modelFor(genesis.job);

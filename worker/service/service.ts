@@ -26,6 +26,7 @@ import { keeper } from './join.ts';
 import { narrator } from './narrator.ts';
 import { landOn, type Opening, openEngine, openStore, patiently } from './opening.ts';
 import { Packer, unpack } from './packs.ts';
+import { NatsPreparers } from './preparers.ts';
 import type { ServiceSettings } from './settings.ts';
 import { WatchedEngine } from './watched-engine.ts';
 
@@ -142,11 +143,13 @@ export class WorkerService {
     this.#phase(`waiting for the stream ${names.stream}`);
     await waitForStream(connection, names, this.#stop.signal, api);
     const log = new NatsLog(connection, names, api);
+    const id = memberId(worker, randomBytes(4));
     const opening: Opening = {
       settings: this.#settings,
       assignment,
       names,
       log,
+      preparers: new NatsPreparers(connection, names, id),
       logger: this.#logger,
       signal: this.#stop.signal,
       phase: (text) => this.#phase(text),
@@ -158,7 +161,6 @@ export class WorkerService {
     this.metrics.set('onebyte_snapshot_bytes', landed?.file.bytes ?? 0);
     if (store !== null && landed !== null)
       log.offer(await patiently(opening, () => unpack(store, landed.start)));
-    const id = memberId(worker, randomBytes(4));
     const bus = new NatsBus(connection, names, id, (error) => this.#driver?.abort(error));
     await bus.ready();
     const self = { id, name: worker, group, examples: engine.facts.rows.train };
