@@ -27,6 +27,8 @@ import { SnapshotFolder } from './snapshots.ts';
  * all of them would take minutes in which a worker contributes nothing.
  */
 const WARM_MS = 500;
+/** The same as a stage begins, for all alike. What is left then is computed by the rounds that draw it. */
+const STAGE_WARM_MS = 60_000;
 
 /** What one worker's engine is opened with. Plain values: it crosses to another thread. */
 export interface EngineConfig {
@@ -209,12 +211,11 @@ export class Engine {
   }
 
   /**
-   * Makes ready for where the replica is, all rows' frozen activations too: a stage begins so for everybody, and who needed
+   * Makes ready for where the replica is, the rows' frozen activations too: a stage begins so for everybody, and who needed
    * longer for them in its first rounds would be taken for slow.
    */
   async #enter(): Promise<void> {
-    if ((await this.#open()) && this.#replica.ledger.complete === null)
-      await this.#warm(Number.POSITIVE_INFINITY);
+    if ((await this.#open()) && this.#replica.ledger.complete === null) await this.#warm(STAGE_WARM_MS);
   }
 
   /** Opens the sessions of where the replica is. @returns whether they were not open yet */

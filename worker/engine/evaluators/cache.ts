@@ -26,9 +26,15 @@ export class ActivationCache {
   readonly #budget: Budget;
   readonly #rows = new Map<number, Float32Array>();
   #bytes = 0;
+  #full = false;
 
   constructor(budget: Budget) {
     this.#budget = budget;
+  }
+
+  /** Whether there was a row that had no room. */
+  get full(): boolean {
+    return this.#full;
   }
 
   get(row: number): Float32Array | undefined {
@@ -37,7 +43,11 @@ export class ActivationCache {
 
   /** Keeps a copy of a row's activations, if there is room. */
   put(row: number, values: Float32Array): void {
-    if (this.#rows.has(row) || !this.#budget.take(values.byteLength)) return;
+    if (this.#rows.has(row)) return;
+    if (!this.#budget.take(values.byteLength)) {
+      this.#full = true;
+      return;
+    }
     this.#bytes += values.byteLength;
     this.#rows.set(row, values.slice());
   }
@@ -45,6 +55,7 @@ export class ActivationCache {
   clear(): void {
     this.#budget.give(this.#bytes);
     this.#bytes = 0;
+    this.#full = false;
     this.#rows.clear();
   }
 }

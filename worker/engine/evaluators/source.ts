@@ -9,9 +9,11 @@ export type Split = Evaluation['split'];
 export const SPLITS: readonly Split[] = ['train', 'validation', 'test'];
 
 /** One pass through the frozen part. */
-const FROZEN: ChunkLimit = { rows: 32 };
+const FROZEN: ChunkLimit = { rows: 16 };
 /** The same where time is short: fewer rows, so that it ends soon after its time is over. */
 const HURRIED: ChunkLimit = { rows: 8 };
+/** Time that is short, in milliseconds. */
+const HURRY = 5000;
 
 export interface SourceOptions {
   readonly examples: Readonly<Record<Split, Examples>>;
@@ -71,17 +73,18 @@ export class RowSource {
     return { ...feeds, [this.#kind]: { data, dims } };
   }
 
-  /** Computes and caches the frozen part for rows to come, the first ones first; nothing where no part is frozen. */
+  /** Computes and caches the frozen part for rows to come, the first ones first, while there is room; nothing where no part is frozen. */
   async warm(split: Split, rows: Int32Array, ms: number): Promise<void> {
     if (this.#frozen === null) return;
     const end = performance.now() + ms;
     const cold = rows.filter((row) => this.#caches[split].get(row) === undefined);
-    // In the order of their lengths little is padding: of all, or of a few at a time, so that the first ones come first.
-    const [limit, sorted] = ms === Number.POSITIVE_INFINITY ? [FROZEN, cold.length] : [HURRIED, 64];
+    // In the order of their lengths little is padding: of many, or of a few at a time, so that the first ones come first.
+    const [limit, sorted] = ms > HURRY ? [FROZEN, 1024] : [HURRIED, 64];
     for (let at = 0; at < cold.length; at += sorted) {
       const some = cold.subarray(at, at + sorted);
       for (const chunk of chunksByLength(this.#options.examples[split], some, limit)) {
-        if (performance.now() >= end) return;
+        // What finds no room would be computed again by each round that draws it.
+        if (performance.now() >= end || this.#caches[split].full) return;
         await this.feeds(
           split,
           chunk.map((position) => some[position]!),
