@@ -3,7 +3,7 @@
  * one-sided. Same start (a head trained a little), 64 rows used whole, step size tuned for each on one seed, then three
  * seeds.
  *
- *     node bench/efficiency.ts [--forwards 6144] [--probes 8] [--seeds 3] [--steps 1,2,4]
+ *     node bench/efficiency.ts [--forwards 6144] [--probes 8] [--seeds 3] [--steps 1,2,4] [--calibration 512]
  */
 import { parseArgs } from 'node:util';
 import { scope } from '../test/engine/fixture.ts';
@@ -18,6 +18,7 @@ const { values: args } = parseArgs({
     seeds: { type: 'string', default: '3' },
     steps: { type: 'string', default: '1,2,4' },
     arms: { type: 'string', default: 'full,subspace,lora' },
+    calibration: { type: 'string', default: '512' },
   },
 });
 const FOLDER = 'examples/sentiment';
@@ -27,7 +28,11 @@ const HEAD_ROUNDS = 20;
 const steps = args.steps.split(',').map(Number);
 const seeds = Array.from({ length: Number(args.seeds) }, (_, i) => i + 1);
 
-const basis = { type: 'activation', rows: 512, calibration: { uri: 'data/calibration.jsonl' } } as const;
+const basis = {
+  type: 'activation',
+  rows: Number(args.calibration),
+  calibration: { uri: 'data/calibration.jsonl' },
+} as const;
 const ranked = (type: ScopeSpec['type'], rank: number) => scope(type, { rank, alpha: 2 * rank, basis });
 const ALL = { full: ranked('full', 16), subspace: ranked('subspace', 16), lora: ranked('lora', 8) } as const;
 type Arm = keyof typeof ALL;

@@ -795,7 +795,7 @@ export const SCHEMA: Schema = {
               "format": "int32",
               "minimum": 16,
               "maximum": 65536,
-              "default": 512,
+              "default": 256,
               "description": "How many rows of the calibration text are used."
              },
              "calibration": {

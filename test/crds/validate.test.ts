@@ -37,7 +37,7 @@ test('the smallest job gets every default that the API documents', () => {
     alpha: 16,
     head: true,
     epochs: 1,
-    basis: { type: 'activation', rows: 512 },
+    basis: { type: 'activation', rows: 256 },
   });
   const { codec, seedPool, seedDraw } = spec.method;
   assert.deepEqual({ codec, seedPool, seedDraw }, { codec: 'log8', seedPool: 0, seedDraw: 'uniform' });
