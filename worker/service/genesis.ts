@@ -18,8 +18,8 @@ export interface Beginning {
 }
 
 const PAUSE = 250;
-/** Longest wait for another who is at it: it may hang. Milliseconds. */
-const PATIENCE = 600_000;
+/** Longest wait for another who is at it: it may hang, or be gone with its machine before the server notices. Milliseconds. */
+const PATIENCE = 120_000;
 
 /**
  * The genesis record of a run: the log's, as soon as there is one. A worker makes one while no other does; of several
