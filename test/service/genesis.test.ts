@@ -42,14 +42,19 @@ async function lab(t: TestContext) {
   const made: string[] = [];
   const { uid } = genesisOf();
   const { signal } = new AbortController();
-  const begin = (name: string, headStartMs: number, work: () => Promise<unknown> = () => sleep(50)) => {
+  const begin = (
+    name: string,
+    headStartMs: number,
+    work: () => Promise<unknown> = () => sleep(50),
+    preparers: Preparers = room.seenBy(name),
+  ) => {
     const make = async (): Promise<GenesisRecord> => {
       made.push(name);
       const at = made.length;
       await work();
       return { ...genesisOf(), at };
     };
-    return findGenesis({ log, uid, make, headStartMs, preparers: room.seenBy(name), signal });
+    return findGenesis({ log, uid, make, headStartMs, preparers, signal });
   };
   return { begin, made, room };
 }
@@ -88,4 +93,24 @@ test('one that hangs is not waited for without end', async (t) => {
   hung.begin();
   await begin('other', 0);
   assert.deepEqual(made, ['other']);
+});
+
+test('word that nobody is at it may be slow to come, and the log is read meanwhile', async (t) => {
+  const { begin, made, room } = await lab(t);
+  const asked: number[] = [];
+  const far = (answer: Promise<boolean>): Preparers => ({
+    ...room.seenBy('far'),
+    anybody: (withinMs) => {
+      asked.push(withinMs);
+      return answer;
+    },
+  });
+  const unanswered = begin('waits', 0, undefined, far(new Promise(() => {})));
+  const late = sleep(600).then(() => false);
+  const own = await begin('far', 0, undefined, far(late));
+  assert.deepEqual(made, ['far']);
+  assert.deepEqual(await unanswered, own);
+  // One question each, with time for a line that takes its second.
+  assert.equal(asked.length, 2);
+  assert.ok(asked.every((ms) => ms > 1000));
 });

@@ -20,6 +20,8 @@ export interface Beginning {
 const PAUSE = 250;
 /** Longest wait for another who is at it: it may hang, or be gone with its machine before the server notices. Milliseconds. */
 const PATIENCE = 120_000;
+/** Longest wait for word that nobody is at it: lines may be slow. Milliseconds. */
+const ANSWER = 5000;
 
 /**
  * The genesis record of a run: the log's, as soon as there is one. A worker makes one while no other does; of several
@@ -31,6 +33,7 @@ export async function findGenesis(beginning: Beginning): Promise<GenesisRecord> 
   let made: GenesisRecord | null = null;
   let done = () => {};
   let alone = false;
+  let question: Promise<boolean> | null = null;
   try {
     for (let waited = 0; ; waited += PAUSE) {
       signal.throwIfAborted();
@@ -47,18 +50,26 @@ export async function findGenesis(beginning: Beginning): Promise<GenesisRecord> 
         }
         if (make !== null && waited >= headStartMs) {
           // Asked before the log is read again: who is done and gone by now has left its genesis there.
-          alone = waited >= headStartMs + PATIENCE || !(await preparers.anybody(PAUSE));
+          question ??= preparers.anybody(ANSWER);
+          const somebody: boolean | null = await Promise.race([question, pause().then(() => null)]);
+          if (somebody !== null) question = null;
+          alone = somebody === false || waited >= headStartMs + PATIENCE;
           continue;
         }
       } catch (error) {
         if (error instanceof LogConflict) continue;
         if (!(error instanceof LogUnavailable)) throw error;
+        question = null;
       }
-      await new Promise((resolve) => setTimeout(resolve, PAUSE));
+      await pause();
     }
   } finally {
     done();
   }
+}
+
+function pause(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, PAUSE));
 }
 
 /** The first genesis record of a log; entries before it are noise. */
