@@ -42,7 +42,8 @@ export function trainedOf(
       weights.set(name, mergeLowRank(weights.get(name) ?? model.weights.get(name)!, view(factor.c!), right));
     }
   }
-  if (stage.scope.type !== 'lora' || stage.merges.length > 0) return common;
+  // Also of a stage that another one follows: a run may end within it, and once it is merged, B is zero.
+  if (stage.scope.type !== 'lora') return common;
   const factors = new Map(stage.factors.map((f) => [f.matrix.name, { a: view(f.a!), b: view(f.b!) }]));
   return { ...common, adapters: { rank: stage.scope.rank, alpha: stage.scope.alpha, factors } };
 }
