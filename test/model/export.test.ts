@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { bertModel, gapShapes } from '../../worker/model/bert-model.ts';
 import {
   exportOnnx,
   exportPeft,
@@ -13,6 +14,7 @@ import {
 } from '../../worker/model/export.ts';
 import { type ModelFolder, openModelFolder } from '../../worker/model/folder.ts';
 import { mergeLowRank } from '../../worker/model/merge.ts';
+import { readSafetensors } from '../../worker/model/safetensors.ts';
 import type { TensorView } from '../../worker/model/tensor.ts';
 import { missingPython, python } from './python.ts';
 import { batchOf, distance, openGraph } from './session.ts';
@@ -102,6 +104,33 @@ test('an exported folder opens again as the tuned model, with its head and label
     (await readdir(dir)).filter((name) => name.startsWith('.')),
     [],
   );
+});
+
+test('an exported folder says that its weights are float32 in the field that the base has', async () => {
+  const written = async (config: ModelFolder['config']) => {
+    const files = await exportSafetensors({ ...folder, config }, adapted);
+    const { torch_dtype: older, dtype } = JSON.parse(new TextDecoder().decode(files.get('config.json')));
+    return [older, dtype];
+  };
+  assert.deepEqual(await written({ torch_dtype: 'bfloat16' }), ['float32', undefined]);
+  assert.deepEqual(await written({ dtype: 'bfloat16' }), ['float32', 'float32']);
+});
+
+test('an encoder with the head of its pre-training is exported under the names that its own class reads', async () => {
+  const dir = join(root, 'gaps');
+  const head = [...gapShapes(TINY)].map(([name, dims], i) => [name, randomTensor(dims, 400 + i)] as const);
+  const base = { ...folder, model: bertModel(TINY, new Map([...folder.model.weights, ...head])) };
+  const files = await exportSafetensors(base, { ...adapted, head: null });
+  const stored = readSafetensors(files.get('model.safetensors')!);
+  const names = [...stored.keys()];
+  assert.deepEqual(
+    names.filter((name) => !name.startsWith('bert.')),
+    [...gapShapes(TINY).keys()],
+  );
+  assert.ok(names.includes(`bert.${query}.weight`));
+  await writeFiles(dir, files);
+  const { model } = await openModelFolder(dir);
+  assert.deepEqual([...model.weights.keys()], [...base.model.weights.keys()]);
 });
 
 test('an exported ONNX file stands alone and takes 64-bit ids', async () => {

@@ -53,6 +53,15 @@ test('weights stored under the prefix of a task model open to the same names', a
   assert.deepEqual([...model.weights.get(name)!.data], [...expected.get(name)!.data]);
 });
 
+test('norms stored under the names of the oldest files open to those of newer ones', async () => {
+  const dir = join(root, 'oldest');
+  const old = (name: string) =>
+    `bert.${name.replace('LayerNorm.weight', 'LayerNorm.gamma').replace('LayerNorm.bias', 'LayerNorm.beta')}`;
+  await writeTinyFolder(dir, old);
+  const { model } = await openModelFolder(dir);
+  assert.deepEqual([...model.weights.keys()], [...tinyWeights().keys()]);
+});
+
 test('replaced weights leave the model as it was', async () => {
   const { model } = await openModelFolder(await folder());
   const name = 'encoder.layer.0.output.dense.bias';

@@ -3,8 +3,23 @@ import type { Matrix, Model } from './family.ts';
 import { fittingWeights } from './shapes.ts';
 import type { TensorView, Weights } from './tensor.ts';
 
-/** Prefixes under which Hugging Face's classes store the encoder's weights. */
+/** Prefix under which Hugging Face's classes with a head store the encoder's weights. */
 const PREFIX = /^bert\./;
+const HEADS = /^(cls|classifier)\./;
+
+/** A weight's plain name; the oldest files have the names that TensorFlow gave the norms. */
+function plainName(stored: string): string {
+  return stored
+    .replace(PREFIX, '')
+    .replace(/LayerNorm\.gamma$/, 'LayerNorm.weight')
+    .replace(/LayerNorm\.beta$/, 'LayerNorm.bias');
+}
+
+/** The weights as a file has them: readers take plain names beside a head for a broken file. */
+function storedNames(weights: Weights): Weights {
+  if (![...weights.keys()].some((name) => name.startsWith('cls.'))) return weights;
+  return new Map([...weights].map(([name, view]) => [HEADS.test(name) ? name : `bert.${name}`, view]));
+}
 
 /** Shape of a layer's matrix, [out, in]. */
 function matrixDims(config: BertConfig, kind: keyof typeof BERT_MATRICES): [number, number] {
@@ -67,7 +82,7 @@ export function gapShapes({ hidden, vocabulary }: BertConfig): Map<string, reado
  * @throws {OnebyteError} MODEL_TENSOR_MISSING, MODEL_CONFIG_INVALID
  */
 export function bertWeights(config: BertConfig, stored: ReadonlyMap<string, TensorView>): Weights {
-  const weights = new Map([...stored].map(([name, view]) => [name.replace(PREFIX, ''), view]));
+  const weights = new Map([...stored].map(([name, view]) => [plainName(name), view]));
   const shapes = bertShapes(config);
   if (weights.has(`${GAP_HEAD}.bias`)) for (const [name, dims] of gapShapes(config)) shapes.set(name, dims);
   return fittingWeights(shapes, weights);
@@ -88,5 +103,6 @@ export function bertModel(config: BertConfig, stored: ReadonlyMap<string, Tensor
     matrices: bertMatrices(config),
     graph: (options) => buildBertGraph(config, { weights, hidden: config.hidden, ...options }),
     withWeights: (changed) => new Map([...weights, ...changed]),
+    storedNames,
   };
 }

@@ -100,8 +100,12 @@ function labelMaps({ head, pooling }: Trained): Record<string, unknown> {
  * own pooler: load the folder as the base class (`AutoModel`), and put the head on top.
  */
 export async function exportSafetensors(folder: ModelFolder, trained: Trained): Promise<Files> {
-  const weights = new Map([...mergedWeights(folder, trained), ...classifier(trained)]);
-  const config = { ...folder.config, torch_dtype: 'float32', ...labelMaps(trained) };
+  const { model } = folder;
+  const all: Weights = new Map([...mergedWeights(folder, trained), ...classifier(trained)]);
+  const weights = model.storedNames?.(all) ?? all;
+  // Newer readers look at `dtype` alone where it is there, older ones know `torch_dtype` alone.
+  const dtypes = { torch_dtype: 'float32', ...('dtype' in folder.config && { dtype: 'float32' }) };
+  const config = { ...folder.config, ...dtypes, ...labelMaps(trained) };
   return new Map([
     ['config.json', json(config)],
     ['model.safetensors', writeSafetensors(weights)],

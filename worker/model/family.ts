@@ -36,4 +36,6 @@ export interface Model {
   graph(options: Omit<GraphOptions, 'weights' | 'hidden'> & { readonly weights?: Weights }): BuiltGraph;
   /** Plain copy of the weights with some replaced. */
   withWeights(changed: ReadonlyMap<string, TensorView>): Weights;
+  /** Weights by the names that they have in a file; absent: by those that they have here. */
+  storedNames?(weights: Weights): Weights;
 }
