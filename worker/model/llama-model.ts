@@ -1,5 +1,5 @@
 import type { Matrix, Model } from './family.ts';
-import { buildLlamaGraph, EMBEDDINGS, LLAMA_MATRICES, tokenMatrix } from './llama.ts';
+import { buildLlamaGraph, EMBEDDINGS, HEAD, LLAMA_MATRICES, tokenMatrix } from './llama.ts';
 import type { LlamaConfig } from './llama-config.ts';
 import { fittingWeights } from './shapes.ts';
 import type { TensorView } from './tensor.ts';
@@ -64,7 +64,11 @@ export function llamaShapes(config: LlamaConfig): Map<string, readonly number[]>
  * @throws {OnebyteError} MODEL_TENSOR_MISSING, MODEL_CONFIG_INVALID
  */
 export function llamaModel(config: LlamaConfig, stored: ReadonlyMap<string, TensorView>): Model {
-  const weights = fittingWeights(llamaShapes(config), stored);
+  const read = new Map(stored);
+  // Some files hold the embeddings a second time as the head that they are: nothing trains that copy, and other programs
+  // would use it.
+  if (config.tied) read.delete(`${HEAD}.weight`);
+  const weights = fittingWeights(llamaShapes(config), read);
   return {
     family: 'llama',
     layers: config.layers,

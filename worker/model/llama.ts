@@ -17,7 +17,7 @@ export const LLAMA_MATRICES = {
 } as const;
 
 export const EMBEDDINGS = 'model.embed_tokens';
-const HEAD = 'lm_head';
+export const HEAD = 'lm_head';
 
 /** Name of the matrix that scores tokens. */
 export function tokenMatrix({ tied }: LlamaConfig): string {

@@ -57,14 +57,13 @@ export function openTokenizer(json: object, config: object): TextTokenizer {
   const { opening, closing } = around;
   const idOf = (field: string, fallback = ''): number | undefined =>
     tokenizer.token_to_id(tokenOf(config, field) ?? fallback);
-  const { chat_template: template } = config as { chat_template?: unknown };
   return {
     padId: idOf('pad_token', '[PAD]') ?? 0,
     endId: idOf('eos_token'),
     maskId: idOf('mask_token', '[MASK]'),
     openingText: tokenOf(config, 'bos_token') ?? '',
     endText: tokenOf(config, 'eos_token') ?? '',
-    chatTemplate: typeof template === 'string' ? template : undefined,
+    chatTemplate: chatTemplateOf(config),
     opening: Int32Array.from(opening),
     vocabulary: highest + 1,
     pieces: (text) => Int32Array.from(tokenizer.encode(text, { add_special_tokens: false }).ids),
@@ -103,6 +102,15 @@ function tokenOf(config: object, field: string): string | undefined {
   if (typeof token === 'string') return token;
   const content = (token as { content?: unknown } | null | undefined)?.content;
   return typeof content === 'string' ? content : undefined;
+}
+
+/** A template, or several by name, of which `default` is for chats that use no tools. */
+export function chatTemplateOf(config: object): string | undefined {
+  const { chat_template: found } = config as { chat_template?: unknown };
+  if (typeof found === 'string') return found;
+  if (!Array.isArray(found)) return undefined;
+  const named = found.find((entry: { name?: unknown } | null) => entry?.name === 'default');
+  return typeof named?.template === 'string' ? named.template : undefined;
 }
 
 /**

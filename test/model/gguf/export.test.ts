@@ -7,8 +7,11 @@ import type { Trained } from '../../../worker/model/export.ts';
 import { type ModelFolder, openModelFolder } from '../../../worker/model/folder.ts';
 import { exportGguf } from '../../../worker/model/gguf/export.ts';
 import { openGguf } from '../../../worker/model/gguf/source.ts';
+import { preOf } from '../../../worker/model/gguf/tokenizer.ts';
 import { mergeLowRank } from '../../../worker/model/merge.ts';
+import { writeSafetensors } from '../../../worker/model/safetensors.ts';
 import { loadWeights } from '../../../worker/model/source.ts';
+import { memberWeights, writeMember } from '../tiny-llama.ts';
 import { numbers, writeTiny } from './tiny.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'onebyte-gguf-export-'));
@@ -51,6 +54,55 @@ test('what was exported is read again: weights with the adapters merged, configu
   for (const [name, { data }] of half.weights)
     if (name.endsWith('up_proj.weight'))
       assert.deepEqual(data, Float32Array.from(Float16Array.from(weights.get(name)!.data)));
+});
+
+test('a copy of the embeddings that a file has as its head is not written beside the trained ones', async () => {
+  const dir = join(root, 'tied');
+  await writeMember(dir, 'tied', (weights) => {
+    const copy = weights.get('model.embed_tokens.weight')!;
+    return { 'model.safetensors': writeSafetensors(new Map([...weights, ['lm_head.weight', copy]])) };
+  });
+  const folder = await openModelFolder(dir);
+  const { weights } = await loadWeights(
+    (await openGguf(await exported(folder, trained(folder, 0.2), 'F32'))).source,
+  );
+  assert.deepEqual([...weights.keys()].sort(), [...memberWeights('tied').keys()].sort());
+});
+
+const BYTES = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true };
+const steps = (...pretokenizers: object[]) => ({ type: 'Sequence', pretokenizers });
+const pattern = (Regex: string) => ({
+  type: 'Split',
+  pattern: { Regex },
+  behavior: 'Isolated',
+  invert: false,
+});
+
+test('a tokenizer is named as llama.cpp names it where that cuts text alike, and by no name else', () => {
+  const digits = { type: 'Digits', individual_digits: true };
+  const regex = { ...BYTES, use_regex: true };
+  const plain = { ...BYTES, use_regex: false };
+  const words = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}";
+  const rest = '| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+';
+  const known: [string | undefined, object][] = [
+    ['gpt-2', { pre_tokenizer: regex }],
+    ['smollm', { pre_tokenizer: steps(digits, regex) }],
+    [
+      'llama-bpe',
+      { pre_tokenizer: steps(pattern(`${words}{1,3}${rest}`), plain), model: { ignore_merges: true } },
+    ],
+    ['qwen2', { pre_tokenizer: steps(pattern(words + rest), plain), normalizer: { type: 'NFC' } }],
+    // Digits come first, or another pattern does, or every text gets a space in front, or no case.
+    [undefined, { pre_tokenizer: steps(pattern('[\\r\\n]'), digits, plain) }],
+    [
+      undefined,
+      { pre_tokenizer: steps(pattern(`x|${words}{1,3}${rest}`), plain), model: { ignore_merges: true } },
+    ],
+    [undefined, { pre_tokenizer: { ...regex, add_prefix_space: true } }],
+    [undefined, { pre_tokenizer: regex, normalizer: { type: 'Lowercase' } }],
+    [undefined, {}],
+  ];
+  for (const [name, json] of known) assert.equal(preOf({ ...json }), name, JSON.stringify(json));
 });
 
 test('a model with a head of its own, and one of another family, are refused', async () => {

@@ -39,8 +39,11 @@ test('tokens and merges of the metadata cut text as they say', () => {
 test('each kind cuts numbers its own way, and some begin with a token', () => {
   assert.deepEqual(ids('ab12', { 'tokenizer.ggml.pre': 'smollm' }), [4, 6, 7]);
   assert.deepEqual(ids('ab12', { 'tokenizer.ggml.pre': 'qwen2' }), [4, 6, 7]);
-  assert.deepEqual(ids('ab12', { 'tokenizer.ggml.pre': 'llama-bpe' }), [4, 10]);
   assert.deepEqual(ids('ab', { 'tokenizer.ggml.add_bos_token': true }), [0, 4]);
+  // As llama.cpp has it, Llama 3 begins with it where the file says nothing.
+  const llama3 = { 'tokenizer.ggml.pre': 'llama-bpe' };
+  assert.deepEqual(ids('ab12', llama3), [0, 4, 10]);
+  assert.deepEqual(ids('ab12', { ...llama3, 'tokenizer.ggml.add_bos_token': false }), [4, 10]);
 });
 
 test('another kind of tokenizer, or lists that do not belong together, are refused by name', () => {

@@ -1,5 +1,6 @@
 import { OnebyteError } from '../../errors.ts';
-import type { GgufTokenizer } from './tokenizer.ts';
+import { chatTemplateOf } from '../tokenizer.ts';
+import { type GgufTokenizer, preOf } from './tokenizer.ts';
 import type { GgufEntry } from './writer.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -78,24 +79,14 @@ interface AddedToken {
 interface TokenizerJson {
   readonly model?: { readonly type?: string; readonly vocab?: Fields; readonly merges?: readonly unknown[] };
   readonly added_tokens?: readonly AddedToken[];
-  readonly pre_tokenizer?: unknown;
   readonly post_processor?: unknown;
 }
 
-/** Kinds by what their pre-tokenizer has in it; the first that fits. */
-function kindOf(pre: unknown): string {
-  const text = JSON.stringify(pre) ?? '';
-  if (text.includes('\\\\p{N}{1,3}')) return 'llama-bpe';
-  if (text.includes('\\\\p{L}+|\\\\p{N}|')) return 'qwen2';
-  if (text.includes('"Digits"') || text.includes('"\\\\p{N}"')) return 'smollm';
-  if (text.includes('"ByteLevel"') && !text.includes('"Split"')) return 'gpt-2';
-  return unsupported('the tokenizer cuts text in a way that llama.cpp has no name for');
-}
-
 function tokenizerEntries({ json, config }: GgufTokenizer, size: number): Map<string, GgufEntry> {
-  const { model, added_tokens: added = [], pre_tokenizer: pre, post_processor: post } = json as TokenizerJson;
+  const { model, added_tokens: added = [], post_processor: post } = json as TokenizerJson;
   if (model?.type !== 'BPE' || model.vocab === undefined || model.merges === undefined)
     return unsupported('only a tokenizer of byte-level BPE can be written');
+  const pre = preOf(json) ?? unsupported('the tokenizer cuts text in a way that llama.cpp has no name for');
   // What the embeddings have room for and no token stands at is named as the converter names it.
   const tokens = Array.from({ length: size }, (_, id) => `[PAD${id}]`);
   const types = new Array<number>(size).fill(5);
@@ -110,13 +101,13 @@ function tokenizerEntries({ json, config }: GgufTokenizer, size: number): Map<st
   const merges = model.merges.map((pair) => (Array.isArray(pair) ? pair.join(' ') : String(pair)));
   const entries = new Map<string, GgufEntry>([
     ['tokenizer.ggml.model', { type: 'string', value: 'gpt2' }],
-    ['tokenizer.ggml.pre', { type: 'string', value: kindOf(pre) }],
+    ['tokenizer.ggml.pre', { type: 'string', value: pre }],
     ['tokenizer.ggml.tokens', { type: 'strings', value: tokens }],
     ['tokenizer.ggml.token_type', { type: 'i32s', value: types }],
     ['tokenizer.ggml.merges', { type: 'strings', value: merges }],
     [
       'tokenizer.ggml.add_bos_token',
-      { type: 'bool', value: JSON.stringify(post)?.includes('SpecialToken') ?? false },
+      { type: 'bool', value: /"single":\[\{"SpecialToken"/.test(JSON.stringify(post) ?? '') },
     ],
   ]);
   for (const [key, field] of [
@@ -128,8 +119,7 @@ function tokenizerEntries({ json, config }: GgufTokenizer, size: number): Map<st
     const value = tokens.indexOf((typeof token === 'object' ? token?.content : token) ?? '');
     if (value >= 0) entries.set(`tokenizer.ggml.${key}_token_id`, { type: 'u32', value });
   }
-  const template = config.chat_template;
-  if (typeof template === 'string')
-    entries.set('tokenizer.chat_template', { type: 'string', value: template });
+  const template = chatTemplateOf(config);
+  if (template !== undefined) entries.set('tokenizer.chat_template', { type: 'string', value: template });
   return entries;
 }

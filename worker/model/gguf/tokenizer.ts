@@ -10,30 +10,34 @@ export interface GgufTokenizer {
 const CONTROL = 3;
 const USER_DEFINED = 4;
 
+type Fields = Readonly<Record<string, unknown>>;
+
 const BYTES = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true };
-const PLAIN = [{ ...BYTES, use_regex: true }];
+const PLAIN: Fields[] = [{ ...BYTES, use_regex: true }];
 /** What `Digits` does, written so that no reader takes it for ASCII digits alone. */
-const DIGITS = [
+const DIGITS: Fields[] = [
   { type: 'Split', pattern: { Regex: '\\p{N}' }, behavior: 'Isolated', invert: false },
   ...PLAIN,
 ];
 
-function split(pattern: string): object[] {
+function split(pattern: string): Fields[] {
   const cut = { type: 'Split', pattern: { Regex: pattern }, behavior: 'Isolated', invert: false };
   return [cut, { ...BYTES, use_regex: false }];
 }
 
-const LLAMA3 = (digits: string): object[] =>
+const LLAMA3 = (digits: string): Fields[] =>
   split(
     `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`,
   );
 
 interface Kind {
   /** How text is cut before the merges. */
-  readonly cut: readonly object[];
+  readonly cut: readonly Fields[];
   readonly normalizer?: object;
   /** A piece that is in the vocabulary whole is one token, whatever the merges say. */
   readonly whole?: boolean;
+  /** A text begins with the token for that, unless the file says otherwise. */
+  readonly opens?: boolean;
 }
 
 /** By `tokenizer.ggml.pre` (llama.cpp, `llm_tokenizer_bpe`), as the models' own tokenizer.json have it. */
@@ -42,10 +46,34 @@ const KINDS: Readonly<Record<string, Kind>> = {
   smollm: { cut: DIGITS },
   starcoder: { cut: DIGITS },
   refact: { cut: DIGITS },
-  'llama-bpe': { cut: LLAMA3('{1,3}'), whole: true },
-  llama3: { cut: LLAMA3('{1,3}'), whole: true },
+  'llama-bpe': { cut: LLAMA3('{1,3}'), whole: true, opens: true },
+  llama3: { cut: LLAMA3('{1,3}'), whole: true, opens: true },
   qwen2: { cut: LLAMA3(''), normalizer: { type: 'NFC' } },
 };
+
+/** What of a step of a pre-tokenizer changes where text is cut. */
+function stepOf(step: Fields): string {
+  const { type, use_regex: regex = true, add_prefix_space: space = true, individual_digits: each } = step;
+  if (type === 'ByteLevel') return JSON.stringify([type, regex, space]);
+  if (type === 'Digits' && each === true) return stepOf(DIGITS[0]!);
+  const { pattern, behavior, invert = false } = step;
+  return type === 'Split' ? JSON.stringify([type, pattern, behavior, invert]) : JSON.stringify(step);
+}
+
+function stepsOf(pre: Fields | null | undefined): string[] {
+  if (pre?.type !== 'Sequence') return pre ? [stepOf(pre)] : [];
+  return (pre.pretokenizers as Fields[]).flatMap(stepsOf);
+}
+
+/** The other way round: `tokenizer.ggml.pre` of a tokenizer.json; undefined where llama.cpp would cut text otherwise. */
+export function preOf({ pre_tokenizer: pre, normalizer, model }: Fields): string | undefined {
+  const steps = stepsOf(pre as Fields | null).join();
+  const whole = (model as Fields | undefined)?.ignore_merges === true;
+  // It composes no characters, which text has done already nearly always.
+  if (normalizer != null && (normalizer as Fields).type !== 'NFC') return undefined;
+  const fits = (kind: Kind) => kind.cut.map(stepOf).join() === steps && (kind.whole === true) === whole;
+  return Object.entries(KINDS).find(([, kind]) => fits(kind))?.[0];
+}
 
 function refuse(file: string, key: string, message: string): never {
   const field = `${file}[tokenizer.${key}]`;
@@ -103,7 +131,8 @@ export function tokenizerOf({ metadata }: GgufHeader, file = 'model.gguf'): Gguf
   });
   const id = (name: string) => get(`ggml.${name}_token_id`);
   const bos = tokenOf(tokens, id('bos'));
-  const first = get('ggml.add_bos_token') === true && bos !== undefined ? bos : undefined;
+  const opens = get('ggml.add_bos_token') ?? kind.opens === true;
+  const first = opens === true ? bos : undefined;
   const end = tokenOf(tokens, id('eos'));
   const json = {
     version: '1.0',
