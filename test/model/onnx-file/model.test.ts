@@ -171,6 +171,20 @@ test('a weight that an earlier stage has moved is frozen at its new value', { sk
   assert.ok(distance(result.loss!, moved) < 2e-6);
 });
 
+test('scores that are not the labels are refused: a loss over them would mean nothing', {
+  skip,
+}, async () => {
+  const path = join(root, 'scores.onnx');
+  await python(MAKE, path, 'labels', '17', 'inside');
+  const { model } = await openOnnx(path);
+  const graph = () => model.graph({ from: 'ids', to: 'loss', pooling: 'mean', labels: 2 });
+  assert.throws(graph, {
+    code: 'PLAN_INVALID',
+    field: 'task.labels',
+    message: /has 3 scores, and the task 2/,
+  });
+});
+
 test('a job chooses by name which weights are lifted, biases among them, and the loss follows them', {
   skip,
 }, async () => {

@@ -76,7 +76,7 @@ class ForeignWriter {
   /** Ends in the file's own scores. */
   scores(): void {
     const { output } = this.#parts;
-    const { end = 'head', to, words } = this.#options;
+    const { end = 'head', to, words, labels } = this.#options;
     const onnx = this.#onnx;
     if (to !== 'loss' && to !== 'logits') {
       throw new OnebyteError(
@@ -94,6 +94,13 @@ class ForeignWriter {
     }
     let scores: Hidden;
     if (output.kind === 'labels') {
+      if (output.width !== labels) {
+        throw new OnebyteError(
+          'PLAN_INVALID',
+          `the model's output ${output.name} has ${output.width} scores, and the task ${labels} labels`,
+          { field: 'task.labels', remedy: 'name a label for each score, in their order' },
+        );
+      }
       const made = this.#value();
       scores = { name: onnx.node('Unsqueeze', [made, onnx.ints(0)]), spread: false };
     } else {
