@@ -1,6 +1,7 @@
+import { createHash } from 'node:crypto';
 import { access, constants, type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { OnebyteError } from '../../errors.ts';
 import { unwritable } from '../../system-error.ts';
 import { isPacked, PACKED, type PackedRows, type PackedTypeName, packBlocks, packedRows } from '../packed.ts';
@@ -95,9 +96,11 @@ async function placeFor(gguf: string): Promise<string> {
     await access(dirname(gguf), constants.W_OK);
     return join(dirname(gguf), name);
   } catch {
+    // Files of one name may come from many folders.
+    const of = createHash('sha256').update(resolve(gguf)).digest('hex').slice(0, 16);
     const folder = join(tmpdir(), `onebyte-packed-${userInfo().uid}`);
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    return join(folder, name);
+    return join(folder, `${of}-${name}`);
   }
 }
 
