@@ -14,10 +14,10 @@ import { memberTokenizer } from '../model/tiny-llama.ts';
 test('once all text is read, a tokenizer knows its own tokens and the words that are still asked for', () => {
   const tokenizer = openTokenizer(memberTokenizer(), {});
   const after = afterReading(tokenizer, ['a', 'the']);
-  for (const word of ['a', 'the']) assert.deepEqual(after.pieces(word), tokenizer.pieces(word));
+  for (const word of ['a', 'the']) assert.deepEqual(after.continued(word), tokenizer.continued(word));
   assert.equal(after.padId, tokenizer.padId);
   assert.deepEqual(after.opening, tokenizer.opening);
-  assert.throws(() => after.pieces('another'), { code: 'INTERNAL' });
+  assert.throws(() => after.continued('another'), { code: 'INTERNAL' });
   assert.throws(() => after.encode('a', 8), { code: 'INTERNAL' });
 });
 
@@ -32,7 +32,7 @@ test('what is left of a tokenizer does not keep the whole of it in memory', asyn
   await sleep(1);
   giveBack();
   assert.equal(whole.deref(), undefined);
-  assert.equal(after.pieces('a').length, 1);
+  assert.equal(after.continued('a').length, 1);
 });
 
 test('what nothing refers to is collected when it is given back', async () => {

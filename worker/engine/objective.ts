@@ -47,7 +47,7 @@ export function objectiveOf(task: TaskSpec, model: Model, tokenizer: TextTokeniz
   if (end.end !== 'words' || task.type !== 'classification') return end;
   const words: number[] = [];
   for (const word of task.words!) {
-    const tokens = tokenizer.pieces(word);
+    const tokens = tokenizer.continued(word);
     const [token] = tokens;
     if (tokens.length !== 1 || token === undefined) {
       const pieces = tokens.length === 0 ? 'no token' : `${tokens.length} tokens`;

@@ -10,6 +10,12 @@ export interface TextTokenizer {
   encode(text: string, maxTokens: number): { readonly ids: Int32Array; readonly truncated: boolean };
   /** Ids of a piece of text, without special tokens around it; those written in it are read as such. */
   pieces(text: string): Int32Array;
+  /**
+   * The same of a text that goes on after another one, which has ids of its own. SentencePiece puts a space before every
+   * text, and there is none between the two.
+   * @param before the text before; by default some other text
+   */
+  continued(text: string, before?: string): Int32Array;
   /** Special tokens that stand before every text. */
   readonly opening: Int32Array;
   readonly padId: number;
@@ -57,6 +63,8 @@ export function openTokenizer(json: object, config: object): TextTokenizer {
   const { opening, closing } = around;
   const idOf = (field: string, fallback = ''): number | undefined =>
     tokenizer.token_to_id(tokenOf(config, field) ?? fallback);
+  const pieces = (text: string): number[] => tokenizer.encode(text, { add_special_tokens: false }).ids;
+  const spaced = SPACE.test(tokenizer.encode(ANCHOR, { add_special_tokens: false }).tokens[0] ?? '');
   return {
     padId: idOf('pad_token', '[PAD]') ?? 0,
     endId: idOf('eos_token'),
@@ -66,7 +74,12 @@ export function openTokenizer(json: object, config: object): TextTokenizer {
     chatTemplate: chatTemplateOf(config),
     opening: Int32Array.from(opening),
     vocabulary: highest + 1,
-    pieces: (text) => Int32Array.from(tokenizer.encode(text, { add_special_tokens: false }).ids),
+    pieces: (text) => Int32Array.from(pieces(text)),
+    continued(text, before = ANCHOR) {
+      if (!spaced || before === '') return Int32Array.from(pieces(text));
+      const found = after(pieces, before, text) ?? after(pieces, ANCHOR, text) ?? pieces(text);
+      return Int32Array.from(found);
+    },
     encode(text, maxTokens) {
       const { ids } = tokenizer.encode(text);
       if (ids.length <= maxTokens) return { ids: Int32Array.from(ids), truncated: false };
@@ -74,6 +87,17 @@ export function openTokenizer(json: object, config: object): TextTokenizer {
       return { ids: Int32Array.from(kept.slice(0, maxTokens)), truncated: true };
     },
   };
+}
+
+/** Texts that go on are read after it, for what stands before a text alone: no token joins it to what follows. */
+const ANCHOR = '\n';
+/** How vocabularies write a space at the beginning of a token. */
+const SPACE = /^[\u2581\u0120]/;
+
+/** What a text adds to the ids of the one before it; undefined where their border is within a token. */
+function after(pieces: (text: string) => number[], before: string, text: string): number[] | undefined {
+  const [known, whole] = [pieces(before), pieces(before + text)];
+  return known.every((id, i) => whole[i] === id) ? whole.slice(known.length) : undefined;
 }
 
 /** What a tokenizer.json may leave out, and the library asks for. */
@@ -119,18 +143,18 @@ export function chatTemplateOf(config: object): string | undefined {
  */
 export function afterReading(tokenizer: TextTokenizer, words: readonly string[]): TextTokenizer {
   // Of a function apart: a closure in here that names the tokenizer would keep it alive with `pieces`.
-  return rest(tokenizer, piecesOf(tokenizer, words));
+  return rest(tokenizer, continuedOf(tokenizer, words));
 }
 
-const piecesOf = (tokenizer: TextTokenizer, words: readonly string[]) =>
-  new Map(words.map((word) => [word, tokenizer.pieces(word)]));
+const continuedOf = (tokenizer: TextTokenizer, words: readonly string[]) =>
+  new Map(words.map((word) => [word, tokenizer.continued(word)]));
 
 function rest(
-  facts: Omit<TextTokenizer, 'encode' | 'pieces'>,
+  facts: Omit<TextTokenizer, 'encode' | 'pieces' | 'continued'>,
   known: ReadonlyMap<string, Int32Array>,
 ): TextTokenizer {
   const gone = (): never => {
     throw new OnebyteError('INTERNAL', 'the tokenizer has been given back');
   };
-  return { ...facts, encode: gone, pieces: (text) => known.get(text) ?? gone() };
+  return { ...facts, encode: gone, pieces: gone, continued: (text) => known.get(text) ?? gone() };
 }

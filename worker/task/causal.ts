@@ -8,7 +8,7 @@ import { compileTemplate } from './template.ts';
 /**
  * Reads rows for a causal model: a text, all of whose tokens are predicted; or a prompt, which is read, and its
  * completion, which is predicted; or a chat. A text and a completion end with the model's end token. Prompt and
- * completion are tokenised apart, as they are where the model is used.
+ * completion are tokenised apart, as they are where the model is used; the completion as what follows the prompt.
  */
 export function causalReader(
   task: CausalTask,
@@ -31,8 +31,9 @@ export function causalReader(
   const before = compileTemplate(nameOf('prompt'), prompt!);
   const after = compileTemplate(nameOf('completion'), completion!);
   return (row, place) => {
-    const answer = tokenizer.pieces(after.render(row, place));
-    const parts = [segment(tokenizer.pieces(before.render(row, place)), false), segment(answer, true)];
+    const asked = before.render(row, place);
+    const answer = tokenizer.continued(after.render(row, place), asked);
+    const parts = [segment(tokenizer.pieces(asked), false), segment(answer, true)];
     // An end alone is no completion.
     return sequence(tokenizer, answer.length === 0 ? parts : [...parts, ...end], limit, place);
   };

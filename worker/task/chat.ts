@@ -27,7 +27,7 @@ export function chatReader(field: string, tokenizer: TextTokenizer, limit: numbe
           place,
           'the template writes earlier turns anew when one follows, so they have no place',
         );
-      segments.push({ tokens: tokenizer.pieces(text.slice(written.length)), scored });
+      segments.push({ tokens: tokenizer.continued(text.slice(written.length), written), scored });
       written = text;
     };
     for (const [i, { role }] of messages.entries()) {
