@@ -77,7 +77,10 @@ export function factsOf(world: World): Facts {
     .flatMap((worker) => (worker.trouble ? [{ worker, trouble: worker.trouble }] : []))
     .sort((a, b) => urgency(a) - urgency(b) || (a.worker.name < b.worker.name ? -1 : 1));
 
-  const resumedAt = timeOf(conditionOf(status, CONDITIONS.suspended)?.lastTransitionTime) ?? now;
+  const suspended = conditionOf(status, CONDITIONS.suspended);
+  // While the status still says suspended, its time is when that began: a job that is to go on does so from now.
+  const since = suspended?.status === 'True' ? null : timeOf(suspended?.lastTransitionTime);
+  const resumedAt = since ?? now;
   const run = runStatus(job.spec, status, log, timeText(now));
   const progressAt = Math.max(resumedAt, timeOf(run.progress?.updatedAt) ?? 0);
   const { activeDeadlineSeconds, progressDeadlineSeconds } = job.spec;

@@ -42,6 +42,17 @@ const setback = (reason: string, attempts: number, secondsAgo: number) => ({
   at: NOW - secondsAgo * 1_000,
   generation: 1,
 });
+/** Suspended since the first time, without a round since the second. */
+const suspendedSince = (suspended: number, round: number): World['status'] => {
+  const { status } = worldOf(two);
+  const [condition] = status.conditions!;
+  const since = { status: 'True' as const, reason: 'Suspended', lastTransitionTime: ago(suspended) };
+  return {
+    ...status,
+    ...{ round: 10, forwards: 340, evaluation: { round: 0 }, progress: { updatedAt: ago(round) } },
+    conditions: [{ ...condition!, ...since }],
+  };
+};
 const rest = (job: typeof two, changes: Partial<World> = {}) =>
   worldOf(job, { workers: workersOf(job, 'joined', 'joined'), ...changes });
 const withPod = (job: typeof two, state: Parameters<typeof podOf>[1], options = {}): Worker =>
@@ -327,6 +338,22 @@ const cases: Case[] = [
     world: worldOf(jobOf('tune', { replicas: 2, suspend: true })),
     actions: [],
     conditions: { Suspended: 'True Suspended', Ready: 'False Suspended', Reconciling: 'False Settled' },
+  },
+  {
+    name: 'a job that goes on has all its time again, however long it was suspended',
+    world: rest(jobOf('tune', { replicas: 2, activeDeadlineSeconds: 500 }), {
+      status: suspendedSince(9_999, 10_000),
+    }),
+    actions: [],
+    conditions: { Succeeded: 'Unknown Running', Suspended: 'False Active' },
+    again: 500_000,
+  },
+  {
+    name: 'and is not stalled for the rounds that it was not to make',
+    world: rest(two, { status: suspendedSince(9_999, 10_000) }),
+    actions: [],
+    conditions: { Stalled: 'False NotStalled' },
+    again: 600_000,
   },
   {
     name: 'a job that is created suspended gets nothing at all',
