@@ -13,6 +13,9 @@ export const OPERATOR_VARIABLES = {
   /** A Secret of this name in the job's namespace holds the workers' way into NATS. */
   natsWorkerSecret: 'ONEBYTE_NATS_WORKER_SECRET',
   natsPrefix: 'ONEBYTE_NATS_PREFIX',
+  /** JetStream domain of that NATS, and whether it expects TLS before its first word: workers are told. */
+  natsDomain: 'ONEBYTE_NATS_DOMAIN',
+  natsTlsFirst: 'ONEBYTE_NATS_TLS_FIRST',
   /** Namespaces to look after, with commas between; none: all. */
   namespaces: 'ONEBYTE_WATCH_NAMESPACES',
   /** Namespace of the lease; default, that of the pod. */
@@ -84,12 +87,16 @@ export function operatorSettings(env: Readonly<Record<string, string | undefined
       return everywhere;
     }
   };
-  const elects = text('leaderElection') ?? 'true';
-  if (!/^(true|false)$/.test(elects)) complain('leaderElection', 'has to be true or false');
-  const [pullPolicy, workerSecret, prefix] = [
+  const flag = (name: Name, fallback: boolean) => {
+    const value = text(name) ?? String(fallback);
+    if (!/^(true|false)$/.test(value)) complain(name, 'has to be true or false');
+    return value === 'true';
+  };
+  const [pullPolicy, workerSecret, prefix, domain] = [
     text('imagePullPolicy'),
     text('natsWorkerSecret'),
     text('natsPrefix'),
+    text('natsDomain'),
   ];
   const pullSecrets = (text('imagePullSecrets') ?? '').split(',').filter((name) => name !== '');
   const settings: OperatorSettings = {
@@ -100,12 +107,14 @@ export function operatorSettings(env: Readonly<Record<string, string | undefined
       ...(pullSecrets.length > 0 && { imagePullSecrets: pullSecrets }),
       ...(workerSecret !== undefined && { natsSecret: workerSecret }),
       ...(prefix !== undefined && { natsPrefix: prefix }),
+      ...(domain !== undefined && { natsDomain: domain }),
+      natsTlsFirst: flag('natsTlsFirst', false),
     },
     scope: scope(),
     namespace: text('namespace'),
     identity: text('identity'),
     accountFolder: text('accountFolder'),
-    elects: elects === 'true',
+    elects: flag('leaderElection', true),
     lease: {},
     port: number('port', DEFAULT_PORT, 0, 65_535),
     host: text('host'),

@@ -39,12 +39,17 @@ export class NatsLogs implements LogPort {
     const { spec, replicas } = job;
     const { storeBytes } = this.#options;
     const maxBytes = Math.min(this.#options.maxBytes, logBudget(spec, spec.max));
-    await createStream(await this.#connect(job), names, { ...this.#api, maxBytes, storeBytes, replicas });
+    await createStream(await this.#connect(job), names, {
+      ...this.#api(job),
+      maxBytes,
+      storeBytes,
+      replicas,
+    });
     return names.stream;
   }
 
   async last(job: LogJob): Promise<LogState> {
-    const log = new NatsLog(await this.#connect(job), this.#names(job), this.#api);
+    const log = new NatsLog(await this.#connect(job), this.#names(job), this.#api(job));
     try {
       const { progress, end } = await lastRecord(log);
       return progress === null ? { type: 'empty' } : { type: 'known', summary: summaryOf(progress, end) };
@@ -56,7 +61,7 @@ export class NatsLogs implements LogPort {
   }
 
   async remove(job: LogJob): Promise<void> {
-    await deleteStream(await this.#connect(job), this.#names(job), this.#api);
+    await deleteStream(await this.#connect(job), this.#names(job), this.#api(job));
   }
 
   async credentials(job: LogJob, worker: string): Promise<Record<string, string> | null> {
@@ -75,8 +80,9 @@ export class NatsLogs implements LogPort {
     await Promise.all(all.map((one) => (one.status === 'fulfilled' ? one.value.close() : undefined)));
   }
 
-  get #api(): ApiOptions {
-    const { domain } = this.#options.settings;
+  #api({ url }: LogJob): ApiOptions {
+    // The domain, too, is that of our own server; workers are told the same.
+    const domain = url === undefined ? this.#options.settings.domain : undefined;
     return { timeoutMs: TIMEOUT, ...(domain !== undefined && { domain }) };
   }
 

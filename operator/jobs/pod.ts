@@ -12,6 +12,7 @@ import {
   WORKER_CONTAINER,
   WORKER_PORT,
 } from './names.ts';
+import { natsSources, natsVariables } from './pod-nats.ts';
 
 /** What the operator is set up with and every pod of every job gets. */
 export interface PodSettings {
@@ -23,6 +24,9 @@ export interface PodSettings {
   /** Secret in the job's namespace with the workers' credentials, where a job names none. */
   readonly natsSecret?: string;
   readonly natsPrefix?: string;
+  /** JetStream domain of `natsUrl`, and whether it expects TLS before its first word. */
+  readonly natsDomain?: string;
+  readonly natsTlsFirst?: boolean;
 }
 
 export interface WorkerIdentity {
@@ -38,10 +42,6 @@ export interface WorkerIdentity {
 type PodSpec = NonNullable<Pod['spec']>;
 type Container = PodSpec['containers'][number];
 type Probe = NonNullable<Container['startupProbe']>;
-
-interface SecretSource {
-  readonly secret: { name: string; items?: { key: string; path: string }[]; optional?: boolean };
-}
 
 /** Seconds that a worker has to leave: a round, and the next proposer's patience. */
 const LEAVE_SECONDS = 60;
@@ -260,36 +260,17 @@ function environment(
   draft: Draft,
   hasSecret: boolean,
 ): Record<string, string> {
-  const { nats, min } = job.spec;
   return {
     ONEBYTE_JOB: PATHS.jobFile,
     ONEBYTE_JOB_UID: job.metadata.uid!,
     ONEBYTE_WORKER: draft.name,
     ONEBYTE_GROUP: draft.group,
-    ONEBYTE_MIN_WORKERS: String(min),
+    ONEBYTE_MIN_WORKERS: String(job.spec.min),
     ONEBYTE_PORT: String(WORKER_PORT.number),
     ONEBYTE_CACHE: PATHS.cache,
-    ONEBYTE_NATS_URL: nats?.url ?? settings.natsUrl,
-    ...(settings.natsPrefix && { ONEBYTE_NATS_PREFIX: settings.natsPrefix }),
+    ...natsVariables(job, settings),
     ...(hasSecret && { ONEBYTE_NATS_SECRET: PATHS.nats }),
-    ...(nats?.tls?.handshakeFirst && { ONEBYTE_NATS_TLS_FIRST: 'true' }),
   };
-}
-
-/** One folder out of the Secrets that say how to reach NATS, where there are any. */
-function natsSources({ spec }: Job, settings: PodSettings, own: string | undefined): SecretSource[] {
-  const { nats } = spec;
-  const common = nats?.url === undefined ? settings.natsSecret : undefined;
-  const shared = nats?.credentialsSecret ?? common;
-  const sources: SecretSource[] = [own ?? shared, nats?.tls?.caSecret, nats?.tls?.clientSecret]
-    .filter((name) => name !== undefined)
-    .map((name) => ({ secret: { name } }));
-  // Beside credentials of its own a worker still needs the authority that the common Secret may hold.
-  if (own !== undefined && common !== undefined) {
-    const items = [{ key: 'ca.crt', path: 'ca.crt' }];
-    sources.push({ secret: { name: common, items, optional: true } });
-  }
-  return sources;
 }
 
 function probes(): Partial<Container> {

@@ -145,6 +145,20 @@ describe("the operator's logs on NATS", { skip }, () => {
     assert.equal(await logs.credentials({ ...jobOf(), url: 'nats://elsewhere:4222' }, 'tune-0'), null);
   });
 
+  test('a job with a server of its own is asked about there, and in no domain of ours', async () => {
+    const open = await NatsSystem.start();
+    const env = { ONEBYTE_NATS_URL: 'nats://127.0.0.1:1', ONEBYTE_NATS_DOMAIN: 'hub' };
+    const both = new NatsLogs({ settings: natsSettings(env), maxBytes: 1 << 20, storeBytes: 0 });
+    try {
+      const job = { ...jobOf(), url: open.urls.join(',') };
+      await both.create(job);
+      assert.deepEqual(await both.last(job), { type: 'empty' });
+    } finally {
+      await both.close();
+      await open.end();
+    }
+  });
+
   test('a server that does not answer is an error that says so', async () => {
     const settings = natsSettings({ ONEBYTE_NATS_URL: 'nats://127.0.0.1:1' });
     const deaf = new NatsLogs({ settings, maxBytes: 1 << 20, storeBytes: 0 });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { program } from '../../../cli/program.ts';
 import { exportPod, workerPod } from '../../../operator/jobs/pod.ts';
+import { operatorSettings } from '../../../operator/settings.ts';
 import { jobOf, settings } from './builder.ts';
 
 const worker = { name: 'tune-0', group: '', index: 0, failures: 0 };
@@ -56,6 +57,57 @@ describe('the pods of a job', () => {
       [waits(groups, 'a', 0), waits(groups, 'a', 1), waits(groups, 'b', 0)],
       [false, true, true],
     );
+  });
+
+  test('each is told how the server that the operator is set up with is spoken to, and of no server but that one', () => {
+    const env = {
+      ONEBYTE_IMAGE: 'onebyte:1',
+      ONEBYTE_NATS_URL: 'tls://nats:4222',
+      ONEBYTE_NATS_DOMAIN: 'hub',
+      ONEBYTE_NATS_TLS_FIRST: 'true',
+    };
+    const told = (spec: object, given: Record<string, string> = env) => {
+      const set = operatorSettings(given).pods;
+      const pods = [workerPod(jobOf('tune', spec), worker, set), exportPod(jobOf('tune', spec), set)];
+      const [first, second] = pods.map((pod) =>
+        ['ONEBYTE_NATS_DOMAIN', 'ONEBYTE_NATS_TLS_FIRST'].map(
+          (name) => containerOf(pod).env!.find((variable) => variable.name === name)?.value,
+        ),
+      );
+      assert.deepEqual(first, second);
+      return first;
+    };
+    const tls = { handshakeFirst: true };
+    const own = 'tls://other:4222';
+    assert.deepEqual(told({}), ['hub', 'true']);
+    assert.deepEqual(told({ nats: { tls: { caSecret: 'authority' } } }), ['hub', 'true']);
+    assert.deepEqual(told({ nats: { url: own } }), [undefined, undefined]);
+    assert.deepEqual(told({ nats: { url: own, tls } }), [undefined, 'true']);
+    const plain = { ...env, ONEBYTE_NATS_DOMAIN: '', ONEBYTE_NATS_TLS_FIRST: 'false' };
+    assert.deepEqual(told({}, plain), [undefined, undefined]);
+    assert.deepEqual(told({ nats: { tls } }, plain), [undefined, 'true']);
+    assert.throws(() => operatorSettings({ ...env, ONEBYTE_NATS_TLS_FIRST: 'yes' }), /true or false/);
+  });
+
+  test('a worker with credentials of its own still has the certificates of the common Secret, under those of its job', () => {
+    const set = { ...settings, natsSecret: 'common' };
+    const own = { ...worker, secret: 'tune-0-own' };
+    const sources = (spec: object) => {
+      const { volumes } = workerPod(jobOf('tune', spec), own, set).spec!;
+      return volumes!.find(({ name }) => name === 'onebyte-nats')!.projected!.sources!;
+    };
+    const items = ['ca.crt', 'tls.crt', 'tls.key'].map((key) => ({ key, path: key }));
+    const [common, credentials] = [
+      { secret: { name: 'common', items, optional: true } },
+      { secret: { name: 'tune-0-own' } },
+    ];
+    assert.deepEqual(sources({}), [common, credentials]);
+    // Of two files of one name the later one is there.
+    assert.deepEqual(sources({ nats: { tls: { caSecret: 'authority' } } }), [
+      common,
+      credentials,
+      { secret: { name: 'authority' } },
+    ]);
   });
 
   test('each runs a command that the image has', () => {
