@@ -114,9 +114,10 @@ class Pass {
   ) {
     switch (type) {
       case 'add-finalizer':
-        return this.#finalizer([FINALIZER]);
+        return this.#addFinalizer();
       case 'remove-finalizer':
-        await this.#finalizer([]).catch(ignore(NotFound, Conflict));
+        // A job that has changed meanwhile is told of, and looked at, again.
+        await this.#removeFinalizer().catch(ignore(NotFound, Conflict));
         this.#isGone = true;
         return;
       case 'create-stream':
@@ -216,13 +217,21 @@ class Pass {
     }
   }
 
-  async #finalizer(finalizers: string[]): Promise<void> {
+  async #addFinalizer(): Promise<void> {
     const { client } = this.#options;
     const { name, namespace, uid } = this.#job.metadata;
     // The UID keeps an apply from making a new job where this one has gone meanwhile.
-    const metadata = { name, ...(namespace && { namespace }), ...(uid && { uid }), finalizers };
+    const metadata = { name, ...(namespace && { namespace }), ...(uid && { uid }), finalizers: [FINALIZER] };
     const applied = await client.apply<KubeObject>(fineTuneJobs, { metadata }, { signal: this.#signal });
     this.#job = { ...this.#job, metadata: applied.metadata };
+  }
+
+  /** By a patch: an apply would leave it where others have put it too, as in a copy of the job that was applied. */
+  async #removeFinalizer(): Promise<void> {
+    const { metadata } = this.#job;
+    const finalizers = metadata.finalizers?.filter((one) => one !== FINALIZER);
+    const change = { metadata: { resourceVersion: metadata.resourceVersion, finalizers } };
+    await this.#options.client.patch(fineTuneJobs, metadata, change, { signal: this.#signal });
   }
 
   async #createStream(): Promise<void> {

@@ -280,6 +280,15 @@ describe('an operator over a real API server', { skip }, () => {
     await client.delete(pods, { namespace: 'default', name: 'near-0' });
   });
 
+  test('a job that came with our finalizer, as from a backup, can be deleted', async () => {
+    await make('copied', {}, { finalizers: ['onebyte.dev/stream'] });
+    await untilPods('copied', 1);
+    await client.delete(fineTuneJobs, { namespace: 'default', name: 'copied' });
+    await until('gone', async () =>
+      (await client.listAll(fineTuneJobs)).every(({ metadata }) => metadata.name !== 'copied'),
+    );
+  });
+
   test('a job that another controller manages is left alone', async () => {
     await make('theirs', { managedBy: 'kueue.x-k8s.io/multikueue' });
     await make('ours');

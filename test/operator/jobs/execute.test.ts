@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict';
+import { createServer, type IncomingMessage, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { after, before, beforeEach, describe, test } from 'node:test';
+import { ChildIndex } from '../../../operator/jobs/child-index.ts';
+import { Executor } from '../../../operator/jobs/execute.ts';
+import type { Job } from '../../../operator/jobs/job.ts';
+import { JobMemory } from '../../../operator/jobs/memory.ts';
+import { FINALIZER } from '../../../operator/jobs/names.ts';
+import type { Action } from '../../../operator/jobs/plan.ts';
+import { LogPoller } from '../../../operator/jobs/poller.ts';
+import { Client, everywhere, realClock } from '../../../operator/kube/mod.ts';
+import { jobOf, settings } from './builder.ts';
+import { MemoryLogs } from './memory-logs.ts';
+
+interface Asked {
+  readonly call: string;
+  readonly type: string | undefined;
+  readonly body: Record<string, unknown>;
+}
+
+/** What a server answers a call such as `PATCH /api/v1/...`: code and object; by default 200 with what it was sent. */
+type Answers = Readonly<Record<string, readonly [number, object]>>;
+
+describe('what is asked of the API server', () => {
+  let server: Server;
+  let client: Client;
+  let answers: Answers = {};
+  const asked: Asked[] = [];
+
+  before(async () => {
+    server = createServer(async (request, response) => {
+      const call = `${request.method} ${request.url!.split('?')[0]}`;
+      const body = await bodyOf(request);
+      asked.push({ call, type: request.headers['content-type'], body });
+      const [code, object] = answers[call] ?? [200, body];
+      response.writeHead(code).end(JSON.stringify(object));
+    }).listen(0, '127.0.0.1');
+    await new Promise((resolve) => server.once('listening', resolve));
+    const { port } = server.address() as AddressInfo;
+    const config = {
+      server: new URL(`http://127.0.0.1:${port}`),
+      namespace: 'default',
+      tls: {},
+      headers: async () => ({}),
+    };
+    client = new Client({ config, clock: realClock, random: Math.random, fieldManager: 'onebyte-test' });
+  });
+  after(() => {
+    client.close();
+    server.close();
+  });
+  beforeEach(() => {
+    asked.length = 0;
+    answers = {};
+  });
+
+  async function execute(action: Action, job: Job, memory = new JobMemory()) {
+    const [clock, port] = [realClock, new MemoryLogs()];
+    const poller = new LogPoller({ port, clock, changed: () => undefined });
+    const children = new ChildIndex({ client, clock, scope: everywhere, refreshed: () => undefined });
+    const executor = new Executor({ client, clock, port, poller, children, settings });
+    return executor.execute([action], job, memory, new AbortController().signal);
+  }
+
+  const path = '/apis/onebyte.dev/v1alpha1/namespaces/default/finetunejobs/tune';
+
+  test('the finalizer goes whoever put it there, others stay, and only from the job as it was seen', async () => {
+    const finalizers = ['example.com/other', FINALIZER];
+    const job = jobOf('tune', {}, { finalizers, resourceVersion: '7' });
+    assert.equal((await execute({ type: 'remove-finalizer' }, job)).isGone, true);
+    assert.deepEqual(asked, [
+      {
+        call: `PATCH ${path}`,
+        // An apply takes away only what whoever applies has put there.
+        type: 'application/merge-patch+json',
+        body: { metadata: { resourceVersion: '7', finalizers: ['example.com/other'] } },
+      },
+    ]);
+  });
+
+  test('a job that has changed or gone meanwhile is left to the next look', async () => {
+    const conflict = { kind: 'Status', code: 409, reason: 'Conflict' };
+    for (const code of [404, 409]) {
+      answers = { [`PATCH ${path}`]: [code, { ...conflict, code }] };
+      assert.equal((await execute({ type: 'remove-finalizer' }, jobOf('tune'))).isGone, true);
+    }
+  });
+});
+
+async function bodyOf(request: IncomingMessage): Promise<Asked['body']> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) chunks.push(chunk as Buffer);
+  return chunks.length === 0 ? {} : JSON.parse(Buffer.concat(chunks).toString());
+}
