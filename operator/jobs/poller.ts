@@ -46,24 +46,23 @@ export class LogPoller {
     return this.#jobs.size;
   }
 
-  /** What is known of a log; asks for it from now on where that is not done yet. */
-  follow(job: LogJob): LogView {
-    const known = this.#jobs.get(job.uid);
-    if (known !== undefined) return known.view;
-    const followed = {
-      job,
-      view: unasked,
-      dueAt: this.#options.clock.monotonic(),
-      isBusy: false,
-      sample: null,
-    };
-    this.#jobs.set(job.uid, followed);
+  /** Asks for a log from now on, where that is not done yet. */
+  follow(job: LogJob): void {
+    if (this.#followed(job) !== undefined) return;
+    const dueAt = this.#options.clock.monotonic();
+    this.#jobs.set(job.uid, { job, view: unasked, dueAt, isBusy: false, sample: null });
     this.#wake();
-    return followed.view;
   }
 
-  view(uid: string): LogView {
-    return this.#jobs.get(uid)?.view ?? unasked;
+  /** What is known of a log. */
+  view(job: LogJob): LogView {
+    return this.#followed(job)?.view ?? unasked;
+  }
+
+  /** The servers of a job may be others by now, and what the old ones said is no word on its log. */
+  #followed({ uid, url }: LogJob): Followed | undefined {
+    const followed = this.#jobs.get(uid);
+    return followed?.job.url === url ? followed : undefined;
   }
 
   forget(uid: string): void {

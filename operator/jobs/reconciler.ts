@@ -111,7 +111,7 @@ export class Reconciler {
       all.filter(({ metadata }) => metadata.labels?.[LABELS.component] === component).map(workerOf);
     const key = keyOf({ metadata: { ...job.metadata, name: childName(job.metadata.name) } });
     const status = memory.statusOf(job.metadata.resourceVersion, job.status);
-    const log = poller.view(uid);
+    const log = poller.view(logJobOf(job));
     // Somebody removed it.
     if (log.answer?.type === 'missing') memory.stream = 'unknown';
     const { streamName } = memory;
