@@ -10,7 +10,7 @@ import {
 import { ensureChild, ignore, inParallel, isRefusal, textOf, throwOther, within } from './calls.ts';
 import type { ChildIndex } from './child-index.ts';
 import { type ChildKind, childrenOf } from './children.ts';
-import { fineTuneJobs, type Job } from './job.ts';
+import { fineTuneJobs, type Job, roomOf } from './job.ts';
 import { type LogPort, logJobOf } from './log-port.ts';
 import type { JobMemory } from './memory.ts';
 import { ANNOTATIONS, EVENTS, FINALIZER, REASONS } from './names.ts';
@@ -244,14 +244,14 @@ class Pass {
     this.#note('Normal', EVENTS.streamCreated, 'CreateStream', `the log is the stream ${name}`);
   }
 
-  /** Makes the job's stream, or gives it more room. @returns its name, or null where the server refused */
+  /** Makes the job's stream, or gives it more room and other copies. @returns its name, or null where the server refused */
   async #stream(): Promise<string | null> {
     const { port, clock } = this.#options;
     try {
       const name = await within(clock, STREAM_MS, this.#signal, (both) =>
         port.create(logJobOf(this.#job), both),
       );
-      this.#memory.roomFor = this.#job.spec.max;
+      this.#memory.room = roomOf(this.#job);
       this.#memory.accepted('stream');
       return name;
     } catch (error) {

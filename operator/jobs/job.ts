@@ -1,6 +1,7 @@
 import type { FineTuneJob, Spec, Status, Template } from '../../crds/job.ts';
 import { type KubeObject, namespaced } from '../kube/mod.ts';
 import { ANNOTATIONS, FINALIZER, MANAGER } from './names.ts';
+import type { Room } from './world.ts';
 
 /** A job as the API server keeps it. */
 export interface Job extends KubeObject {
@@ -43,6 +44,11 @@ export function hasFinalizer(job: Job): boolean {
 /** Whether a person asked for the stream to outlive the job. */
 export function keepsStream(job: Job): boolean {
   return job.metadata.annotations?.[ANNOTATIONS.keepStream] === 'true';
+}
+
+/** What the job's log needs. */
+export function roomOf({ spec }: Job): Room {
+  return { workers: spec.max, copies: spec.nats?.replicas ?? 1 };
 }
 
 /** The job as a file that `onebyte worker` reads: without what may change while workers run. */

@@ -1,5 +1,5 @@
 import type { Spec } from '../../crds/job.ts';
-import type { Job } from './job.ts';
+import { type Job, roomOf } from './job.ts';
 import { timeOf } from './worker.ts';
 
 /** What the operator needs of the system that keeps the logs. The implementation over NATS is passed in. */
@@ -57,7 +57,7 @@ export type LogState =
 
 /** Calls reject with an Error whose message a person understands; all of them may be repeated. */
 export interface LogPort {
-  /** Makes the job's stream, or finds it made and sees to it that it has room for `spec.max` workers; gives its name. */
+  /** Makes the job's stream, or finds it made and sees to it that it has room for `spec.max` workers and its copies; gives its name. */
   create(job: LogJob, signal: AbortSignal): Promise<string>;
   last(job: LogJob, signal: AbortSignal): Promise<LogState>;
   /** Removes the stream for good; no error where there is none. */
@@ -70,14 +70,15 @@ export interface LogPort {
   close(): Promise<void>;
 }
 
-export function logJobOf({ metadata, spec }: Job): LogJob {
+export function logJobOf(job: Job): LogJob {
+  const { metadata, spec } = job;
   return {
     uid: metadata.uid!,
     namespace: metadata.namespace ?? 'default',
     name: metadata.name,
     createdAt: Math.floor((timeOf(metadata.creationTimestamp) ?? 0) / 1_000),
     url: spec.nats?.url,
-    replicas: spec.nats?.replicas ?? 1,
+    replicas: roomOf(job).copies,
     spec,
   };
 }

@@ -2,7 +2,7 @@ import type { Status } from '../../crds/job.ts';
 import { isOlder, type Pod } from '../kube/mod.ts';
 import { type Child, childrenOf } from './children.ts';
 import type { Job } from './job.ts';
-import type { Setback, Setbacks, World } from './world.ts';
+import { noRoom, type Setback, type Setbacks, type World } from './world.ts';
 
 /** How long our own word on a pod counts against a store that has not heard of it. */
 const PATIENCE = 30_000;
@@ -33,8 +33,8 @@ export class JobMemory {
   #children: { readonly generation: number; readonly hashes: readonly ChildHash[] } | null = null;
   stream: World['stream'] = 'unknown';
   streamName: string | undefined;
-  /** Workers that the stream has room for, as far as this process has seen to it. */
-  roomFor = 0;
+  /** What the stream has, as far as this process has seen to it. */
+  room = noRoom;
   /** When the status was written last, on the monotonic clock. */
   statusAt = Number.NEGATIVE_INFINITY;
   #status: { readonly version: string; readonly status: Status } | null = null;

@@ -2,7 +2,7 @@ import type { Status } from '../../crds/job.ts';
 import type { ChildKind } from './children.ts';
 import { conditionOf } from './conditions.ts';
 import { type Facts, factsOf } from './facts.ts';
-import { hasFinalizer, keepsStream } from './job.ts';
+import { hasFinalizer, keepsStream, roomOf } from './job.ts';
 import { CONDITIONS } from './names.ts';
 import { workerName } from './pod.ts';
 import { type NewWorker, planScale, type Why } from './scale.ts';
@@ -124,10 +124,12 @@ interface Step {
   readonly waits: readonly number[];
 }
 
-/** A log has room for the most workers that the job may have: it gets more when that number is raised. */
-function widening({ job, roomFor, log, setbacks, now }: World): Step {
+/** A log has room for the most workers that the job may have, and copies: it gets what it lacks when these are changed. */
+function widening({ job, room, log, setbacks, now }: World): Step {
   const isThere = log.answer !== null && log.answer.type !== 'missing';
-  if (!isThere || job.spec.max <= roomFor) return { actions: [], waits: [] };
+  const wanted = roomOf(job);
+  const isWide = wanted.workers <= room.workers && wanted.copies === room.copies;
+  if (!isThere || isWide) return { actions: [], waits: [] };
   const wait = retryIn(setbacks.stream, now, job.metadata.generation ?? 0);
   return wait > 0 ? { actions: [], waits: [wait] } : { actions: [{ type: 'widen-stream' }], waits: [] };
 }

@@ -128,7 +128,7 @@ export class Reconciler {
         .map(({ kind }) => kind),
       setbacks: memory.setbacks,
       stream: memory.stream,
-      roomFor: memory.roomFor,
+      room: memory.room,
       taken: memory.taken(now),
       now,
     };

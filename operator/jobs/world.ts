@@ -17,13 +17,23 @@ export interface World {
   readonly setbacks: Setbacks;
   /** Whether this process knows that the stream is there, or is gone. */
   readonly stream: 'unknown' | 'made' | 'gone';
-  /** Workers that the log has room for, as far as this process knows. */
-  readonly roomFor: number;
+  /** What the log was made for, as far as this process knows. */
+  readonly room: Room;
   /** Names of pods that somebody else has. */
   readonly taken: ReadonlySet<string>;
   /** Milliseconds since 1970. */
   readonly now: number;
 }
+
+/** What a log is to have. */
+export interface Room {
+  /** The most workers that its size is for. */
+  readonly workers: number;
+  /** Servers that hold a copy. */
+  readonly copies: number;
+}
+
+export const noRoom: Room = { workers: 0, copies: 0 };
 
 /** What is known of a job's log. */
 export interface LogView {

@@ -1,6 +1,6 @@
 import type { Spec, Status } from '../../../crds/job.ts';
 import { parseJobFile } from '../../../crds/validate.ts';
-import type { Job } from '../../../operator/jobs/job.ts';
+import { type Job, roomOf } from '../../../operator/jobs/job.ts';
 import type { LogSummary } from '../../../operator/jobs/log-port.ts';
 import { FINALIZER } from '../../../operator/jobs/names.ts';
 import { type PodSettings, workerPod } from '../../../operator/jobs/pod.ts';
@@ -224,7 +224,7 @@ export function worldOf(job: Job, changes: Partial<World> = {}): World {
     missing: [],
     setbacks: noSetbacks,
     stream: 'unknown',
-    roomFor: job.spec.max,
+    room: roomOf(job),
     taken: new Set(),
     now: NOW,
     ...changes,

@@ -1,11 +1,11 @@
 import type { Status } from '../../../crds/job.ts';
 import type { ChildKind } from '../../../operator/jobs/children.ts';
-import type { Job } from '../../../operator/jobs/job.ts';
+import { type Job, roomOf } from '../../../operator/jobs/job.ts';
 import { FINALIZER } from '../../../operator/jobs/names.ts';
 import { type Action, type Plan, plan } from '../../../operator/jobs/plan.ts';
 import { workerPod } from '../../../operator/jobs/pod.ts';
 import { workerOf } from '../../../operator/jobs/worker.ts';
-import { type LogView, noSetbacks, type World } from '../../../operator/jobs/world.ts';
+import { type LogView, noRoom, noSetbacks, type World } from '../../../operator/jobs/world.ts';
 import type { Pod } from '../../../operator/kube/mod.ts';
 import { type PodState, podStatus, settings } from './builder.ts';
 
@@ -16,7 +16,7 @@ export class Model {
   log: LogView;
   now: number;
   stream: World['stream'] = 'unknown';
-  roomFor = 0;
+  room = noRoom;
   readonly pods = new Map<string, Pod>();
   exporter: Pod | null = null;
   missing = new Set<ChildKind>(['ConfigMap', 'ServiceAccount', 'Service', 'PodDisruptionBudget']);
@@ -40,7 +40,7 @@ export class Model {
       missing: [...this.missing],
       setbacks: noSetbacks,
       stream: this.stream,
-      roomFor: this.roomFor,
+      room: this.room,
       taken: new Set(),
       now: this.now,
     };
@@ -77,10 +77,10 @@ export class Model {
       case 'create-stream':
         this.stream = 'made';
         this.status = { ...this.status, stream: 'stream' };
-        this.roomFor = this.job.spec.max;
+        this.room = roomOf(this.job);
         break;
       case 'widen-stream':
-        this.roomFor = this.job.spec.max;
+        this.room = roomOf(this.job);
         break;
       case 'remove-stream':
         this.stream = 'gone';

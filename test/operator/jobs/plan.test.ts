@@ -125,13 +125,21 @@ const cases: Case[] = [
   },
   {
     name: 'a log gets more room when a job may have more workers than before',
-    world: rest(two, { roomFor: two.spec.max - 1 }),
+    world: rest(two, { room: { workers: two.spec.max - 1, copies: 1 } }),
+    actions: ['widen-stream'],
+  },
+  {
+    name: 'and other copies when it is to have more of them, or fewer',
+    world: rest(jobOf('tune', { replicas: 2, nats: { replicas: 3 } }), {
+      workers: workersOf(jobOf('tune', { nats: { replicas: 3 } }), 'joined', 'joined'),
+      room: { workers: 1_000, copies: 1 },
+    }),
     actions: ['widen-stream'],
   },
   {
     name: 'which a server that has none to give does not hold the job up for',
     world: rest(two, {
-      roomFor: two.spec.max - 1,
+      room: { workers: two.spec.max - 1, copies: 1 },
       setbacks: { ...noSetbacks, stream: setback('LogUnavailable', 2, 5) },
     }),
     actions: [],
