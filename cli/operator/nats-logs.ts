@@ -1,4 +1,4 @@
-/** The operator's logs on NATS: streams made, asked and removed over one connection for each server. */
+/** The operator's logs on NATS: streams made, asked and removed over one connection for each server that has jobs. */
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { LogEvaluation, LogJob, LogPort, LogState, LogSummary } from '../../operator/jobs/log-port.ts';
 import type { EndRecord, Progress } from '../../worker/journal/index.ts';
@@ -29,6 +29,8 @@ const TIMEOUT = 4_000;
 export class NatsLogs implements LogPort {
   readonly #options: NatsLogsOptions;
   readonly #connections = new Map<string, Promise<NatsConnection>>();
+  /** UIDs of the jobs that are asked about over each; not of our own server, whose connection stays. */
+  readonly #users = new Map<string, Set<string>>();
 
   constructor(options: NatsLogsOptions) {
     this.#options = options;
@@ -61,7 +63,11 @@ export class NatsLogs implements LogPort {
   }
 
   async remove(job: LogJob): Promise<void> {
-    await deleteStream(await this.#connect(job), this.#names(job), this.#api(job));
+    try {
+      await deleteStream(await this.#connect(job), this.#names(job), this.#api(job));
+    } finally {
+      this.leave(job.uid);
+    }
   }
 
   async credentials(job: LogJob, worker: string): Promise<Record<string, string> | null> {
@@ -73,6 +79,21 @@ export class NatsLogs implements LogPort {
     const permissions = workerPermissions(scope, worker);
     const credentials = credentialsFile(signer, `${job.uid}/${worker}`, permissions, job.createdAt);
     return { credentials };
+  }
+
+  leave(uid: string): void {
+    for (const [url, users] of this.#users) {
+      if (!users.delete(uid) || users.size > 0) continue;
+      this.#users.delete(url);
+      const connection = this.#connections.get(url);
+      this.#connections.delete(url);
+      connection?.then((open) => open.close()).catch(() => undefined);
+    }
+  }
+
+  /** Servers that there is a connection to, or is to be one. */
+  get servers(): readonly string[] {
+    return [...this.#connections.keys()];
   }
 
   async close(): Promise<void> {
@@ -91,8 +112,12 @@ export class NatsLogs implements LogPort {
   }
 
   /** The connection to a job's servers; one that cannot be made is tried again with the next call. */
-  async #connect({ url }: LogJob): Promise<NatsConnection> {
+  async #connect({ uid, url }: LogJob): Promise<NatsConnection> {
     const key = url ?? '';
+    if (url !== undefined) {
+      const users = this.#users.get(url) ?? new Set();
+      this.#users.set(url, users.add(uid));
+    }
     const known = this.#connections.get(key);
     if (known !== undefined) {
       const connection = await known;
@@ -103,7 +128,9 @@ export class NatsLogs implements LogPort {
     const config = url === undefined ? settings.config : { servers: url.split(',') };
     const opening = openNats({ ...config, name: 'onebyte operator' });
     this.#connections.set(key, opening);
-    opening.catch(() => this.#connections.delete(key));
+    opening.catch(() => {
+      if (this.#connections.get(key) === opening) this.#connections.delete(key);
+    });
     return opening;
   }
 }

@@ -67,6 +67,8 @@ export interface LogPort {
    * credentials or need none.
    */
   credentials(job: LogJob, worker: string): Promise<Readonly<Record<string, string>> | null>;
+  /** Nothing is asked of a job's log for now: what was held open for it alone is closed. */
+  leave(uid: string): void;
   close(): Promise<void>;
 }
 

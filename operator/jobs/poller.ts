@@ -49,6 +49,7 @@ export class LogPoller {
   /** Asks for a log from now on, where that is not done yet. */
   follow(job: LogJob): void {
     if (this.#followed(job) !== undefined) return;
+    if (this.#jobs.has(job.uid)) this.forget(job.uid);
     const dueAt = this.#options.clock.monotonic();
     this.#jobs.set(job.uid, { job, view: unasked, dueAt, isBusy: false, sample: null });
     this.#wake();
@@ -67,6 +68,7 @@ export class LogPoller {
 
   forget(uid: string): void {
     this.#jobs.delete(uid);
+    this.#options.port.leave(uid);
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -114,14 +116,15 @@ export class LogPoller {
       on?.asked?.(answer.type, (clock.monotonic() - begin) / 1_000);
       this.#answered(followed, answer);
     } catch (error) {
-      if (signal.aborted) return;
+      // Where it is asked for no more, its connection may have been closed under the question.
+      if (signal.aborted || this.#jobs.get(followed.job.uid) !== followed) return;
       const now = clock.monotonic();
       on?.asked?.('failed', (now - begin) / 1_000);
       // One log that cannot be read is its own matter; several in a row are the server's.
       if (++this.#failures >= 3)
         this.#pauseUntil = now + Math.min(LONGEST_PAUSE, everyMs * 2 ** Math.min(this.#failures - 3, 10));
       const problem = error instanceof Error ? error.message : String(error);
-      if (this.#jobs.get(followed.job.uid) === followed) this.#set(followed, { ...followed.view, problem });
+      this.#set(followed, { ...followed.view, problem });
     } finally {
       cancel();
       followed.isBusy = false;

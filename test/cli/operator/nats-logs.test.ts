@@ -153,6 +153,17 @@ describe("the operator's logs on NATS", { skip }, () => {
       const job = { ...jobOf(), url: open.urls.join(',') };
       await both.create(job);
       assert.deepEqual(await both.last(job), { type: 'empty' });
+
+      const other = { ...job, uid: freshUid() };
+      await both.create(other);
+      assert.deepEqual(both.servers, [job.url]);
+      both.leave(job.uid);
+      assert.deepEqual(await both.last(other), { type: 'empty' }, 'another job is still asked about there');
+      await both.remove(other);
+      assert.deepEqual(both.servers, [], 'the last one closes the connection');
+      assert.deepEqual(await both.last(job), { type: 'empty' }, 'which is made anew for whoever comes');
+      both.leave(job.uid);
+      assert.deepEqual(both.servers, []);
     } finally {
       await both.close();
       await open.end();

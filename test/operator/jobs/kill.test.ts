@@ -58,6 +58,8 @@ class DyingLogs implements LogPort {
     return Promise.resolve(null);
   }
 
+  leave(): void {}
+
   async close(): Promise<void> {}
 }
 

@@ -6,6 +6,7 @@ import { summaryOf } from './builder.ts';
 export class MemoryLogs implements LogPort {
   readonly states = new Map<string, LogState>();
   readonly removed: string[] = [];
+  readonly left: string[] = [];
   /** What every call fails with. */
   problem: string | null = null;
   /** Credentials that workers get. */
@@ -31,6 +32,10 @@ export class MemoryLogs implements LogPort {
 
   async credentials(): Promise<Record<string, string> | null> {
     return this.files;
+  }
+
+  leave(uid: string): void {
+    this.left.push(uid);
   }
 
   async close(): Promise<void> {}

@@ -50,5 +50,26 @@ describe('the poller of logs', () => {
     await clock.advance(5_000);
     assert.equal(logs.asked.length, 3, 'it is asked for every few seconds, and once');
     assert.equal(poller.size, 1);
+    assert.deepEqual(logs.left, ['uid-tune-0000'], 'nothing is kept open for the old one');
+    poller.forget('uid-tune-0000');
+    assert.equal(logs.left.length, 2);
+  });
+
+  test('a question whose log is asked for no more may fail as it likes, and others are asked all the same', async () => {
+    const all = ['a', 'b', 'c', 'd'].map((name) => logJobOf(jobOf(name)));
+    const answers: PromiseWithResolvers<never>[] = [];
+    logs.last = (one) => {
+      logs.asked.push(one.name);
+      answers.push(Promise.withResolvers());
+      return answers.at(-1)!.promise;
+    };
+    for (const one of all.slice(0, 3)) poller.follow(one);
+    await clock.advance(100);
+    for (const one of all.slice(0, 3)) poller.forget(one.uid);
+    for (const { reject } of answers) reject(new Error('closed'));
+    await clock.advance(100);
+    poller.follow(all[3]!);
+    await clock.advance(100);
+    assert.deepEqual(logs.asked, ['a', 'b', 'c', 'd']);
   });
 });
