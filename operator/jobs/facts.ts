@@ -3,7 +3,7 @@ import { conditionOf, timeText } from './conditions.ts';
 import { groupsOf } from './job.ts';
 import type { LogSummary } from './log-port.ts';
 import { CONDITIONS, STATES } from './names.ts';
-import { templateHash } from './pod.ts';
+import { exportHash, templateHash } from './pod.ts';
 import { type RunStatus, runStatus } from './progress.ts';
 import type { GroupPlan } from './scale.ts';
 import { POLICIES, type Trouble } from './trouble.ts';
@@ -72,8 +72,8 @@ export function factsOf(world: World): Facts {
   const hasEnded = summary?.end != null;
   const total = totalOf([...counts.values()], summary);
   const present = world.workers.filter(({ leavesBy }) => leavesBy === null);
-  const exporter = hasEnded && world.exporter?.trouble ? [world.exporter] : [];
-  const troubles = [...(hasEnded ? [] : present), ...exporter]
+  const exporter = exporterOf(world);
+  const troubles = (hasEnded ? (exporter ? [exporter] : []) : present)
     .flatMap((worker) => (worker.trouble ? [{ worker, trouble: worker.trouble }] : []))
     .sort((a, b) => urgency(a) - urgency(b) || (a.worker.name < b.worker.name ? -1 : 1));
 
@@ -118,7 +118,8 @@ function hasStream({ status, stream, log }: World): boolean {
   return status.stream !== undefined && !isGone;
 }
 
-function phaseOf({ job, status, log, exporter, stream }: World, hasEnded: boolean, isFailed: boolean): Phase {
+function phaseOf(world: World, hasEnded: boolean, isFailed: boolean): Phase {
+  const { job, status, log, stream } = world;
   if (job.metadata.deletionTimestamp !== undefined) return 'deleting';
   if (status.completionTime !== undefined) return 'finished';
   if (job.spec.suspend) return 'suspended';
@@ -127,7 +128,12 @@ function phaseOf({ job, status, log, exporter, stream }: World, hasEnded: boolea
   if (isFailed) return 'failed';
   if (!hasEnded) return 'active';
   if (job.spec.output === undefined) return 'completed';
-  return exporter?.trouble?.kind === 'WorkerLeft' ? 'completed' : 'exporting';
+  return exporterOf(world)?.trouble?.kind === 'WorkerLeft' ? 'completed' : 'exporting';
+}
+
+/** The pod that writes the model as the spec has it now: what came of one that was told something else does not count. */
+export function exporterOf({ job, exporter }: World): Worker | null {
+  return exporter?.template === exportHash(job) ? exporter : null;
 }
 
 function groupPlans({ job, workers }: World): GroupPlan[] {
@@ -207,8 +213,8 @@ function inputFailure(
   return { reason: STATES.invalidInput, message: `${first!.name}: ${first!.trouble!.detail}` };
 }
 
-function exportFailure({ exporter }: World): Facts['failure'] {
-  const trouble = exporter?.trouble;
+function exportFailure(world: World): Facts['failure'] {
+  const trouble = exporterOf(world)?.trouble;
   if (!trouble) return null;
   const limit = trouble.kind === 'InputRefused' ? REFUSALS : EXPORT_RESTARTS;
   if (trouble.restarts < limit) return null;

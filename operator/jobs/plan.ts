@@ -1,7 +1,7 @@
 import type { Status } from '../../crds/job.ts';
 import type { ChildKind } from './children.ts';
 import { conditionOf } from './conditions.ts';
-import { type Facts, factsOf } from './facts.ts';
+import { exporterOf, type Facts, factsOf } from './facts.ts';
 import { hasFinalizer, keepsStream, roomOf } from './job.ts';
 import { CONDITIONS } from './names.ts';
 import { workerName } from './pod.ts';
@@ -149,7 +149,7 @@ function retryIn(setback: Setback | null, now: number, generation: number): numb
   return Math.max(0, setback.at + waitAfter(setback.attempts) - now);
 }
 
-/** The export pod: made, or made again when its node took it away. */
+/** The export pod: made, and made again when its node took it away or it is to be another one. */
 function exports(world: World): Step {
   const { job, exporter, setbacks, now } = world;
   const furnish = furnishing(world);
@@ -158,7 +158,13 @@ function exports(world: World): Step {
     if (wait > 0) return { actions: furnish.actions, waits: [wait, ...furnish.waits] };
     return { actions: [...furnish.actions, { type: 'create-export' }], waits: [] };
   }
-  if (!exporter.isOver || exporter.leavesBy !== null) return furnish;
+  if (exporter.leavesBy !== null) return furnish;
+  if (exporterOf(world) === null)
+    return {
+      ...furnish,
+      actions: [...furnish.actions, { type: 'remove-pod', worker: exporter, why: 'outdated' }],
+    };
+  if (!exporter.isOver) return furnish;
   const wait = exporter.overAt + waitAfter(exporter.trouble?.kind === 'Evicted' ? 0 : 1) - now;
   if (wait > 0) return { actions: furnish.actions, waits: [wait] };
   return { actions: [...furnish.actions, { type: 'remove-pod', worker: exporter, why: 'over' }], waits: [] };

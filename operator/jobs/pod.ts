@@ -101,6 +101,11 @@ export function templateHash(job: Job, group: WorkerGroup): string {
   return digest([group.templates, job.spec.nats ?? null]);
 }
 
+/** Digest of what a person may change of the pod that writes the model. */
+export function exportHash({ spec }: Job): string {
+  return digest([spec.template ?? null, spec.output ?? null, spec.nats ?? null]);
+}
+
 export function digest(value: unknown): string {
   return createHash('sha256').update(JSON.stringify(value)).digest('hex').slice(0, 16);
 }
@@ -142,7 +147,7 @@ export function exportPod(job: Job, settings: PodSettings, secret?: string): Pod
     secret,
     group: '',
     labels: { [LABELS.component]: COMPONENTS.export },
-    annotations: {},
+    annotations: { [ANNOTATIONS.template]: exportHash(job) },
   });
   const name = job.spec.output?.credentialsSecret;
   const container = pod.spec!.containers.find((one) => one.name === WORKER_CONTAINER)!;

@@ -3,7 +3,7 @@ import type { ChildKind } from '../../../operator/jobs/children.ts';
 import { type Job, roomOf } from '../../../operator/jobs/job.ts';
 import { FINALIZER } from '../../../operator/jobs/names.ts';
 import { type Action, type Plan, plan } from '../../../operator/jobs/plan.ts';
-import { workerPod } from '../../../operator/jobs/pod.ts';
+import { exportPod, workerPod } from '../../../operator/jobs/pod.ts';
 import { workerOf } from '../../../operator/jobs/worker.ts';
 import { type LogView, noRoom, noSetbacks, type World } from '../../../operator/jobs/world.ts';
 import type { Pod } from '../../../operator/kube/mod.ts';
@@ -92,7 +92,7 @@ export class Model {
         this.#create(action.worker);
         break;
       case 'create-export':
-        this.exporter = this.#pod({ name: `${metadata.name}-export`, group: '', index: 0, failures: 0 });
+        this.exporter = this.#made(exportPod(this.job, settings));
         break;
       case 'replace-pod':
         this.remove(action.worker.name, action.worker.uid);
@@ -114,7 +114,10 @@ export class Model {
     const job = known
       ? this.job
       : { ...this.job, spec: { ...this.job.spec, groups: [{ name: worker.group, replicas: 1 }] } };
-    const pod = workerPod(job, worker, settings);
+    return this.#made(workerPod(job, worker, settings));
+  }
+
+  #made(pod: Pod): Pod {
     const creationTimestamp = new Date(this.now).toISOString();
     return {
       ...pod,

@@ -3,9 +3,21 @@ import { describe, test } from 'node:test';
 import { conditionOf } from '../../../operator/jobs/conditions.ts';
 import type { ConditionType } from '../../../operator/jobs/names.ts';
 import { type Action, plan } from '../../../operator/jobs/plan.ts';
+import { exportPod } from '../../../operator/jobs/pod.ts';
 import { type Worker, workerOf } from '../../../operator/jobs/worker.ts';
 import { noSetbacks, type World } from '../../../operator/jobs/world.ts';
-import { ago, jobOf, known, NOW, podOf, unasked, workersOf, worldOf } from './builder.ts';
+import {
+  ago,
+  jobOf,
+  known,
+  NOW,
+  podOf,
+  podStatus,
+  settings,
+  unasked,
+  workersOf,
+  worldOf,
+} from './builder.ts';
 
 /** An action in a few words. */
 function word(action: Action): string {
@@ -55,6 +67,15 @@ const suspendedSince = (suspended: number, round: number): World['status'] => {
 };
 const rest = (job: typeof two, changes: Partial<World> = {}) =>
   worldOf(job, { workers: workersOf(job, 'joined', 'joined'), ...changes });
+/** The pod that writes the model of a job. */
+const exporterOf = (job: typeof two, state: Parameters<typeof podStatus>[0]): Worker => {
+  const pod = exportPod(job, settings);
+  const metadata = { ...pod.metadata, uid: 'uid-export', creationTimestamp: ago(600) };
+  return workerOf({ ...pod, metadata, status: podStatus(state) });
+};
+const written = jobOf('tune', { replicas: 2, output: { uri: 's3://b/p' } });
+const atEnd = (job: typeof two, exporter: Worker | null, changes: Partial<World> = {}) =>
+  worldOf(job, { exporter, log: known({ end: { reason: 'target', digest: 'ab' } }), ...changes });
 const withPod = (job: typeof two, state: Parameters<typeof podOf>[1], options = {}): Worker =>
   workerOf(podOf(job, state, options));
 
@@ -377,38 +398,40 @@ const cases: Case[] = [
   },
   {
     name: 'a run that ended with an output is written by a pod first',
-    world: worldOf(jobOf('tune', { replicas: 2, output: { uri: 's3://b/p' } }), {
-      workers: workersOf(two, 'left', 'left'),
-      log: known({ end: { reason: 'target', digest: 'ab' } }),
-    }),
+    world: atEnd(written, null, { workers: workersOf(two, 'left', 'left') }),
     actions: ['create-export'],
     conditions: { Succeeded: 'Unknown Exporting' },
   },
   {
     name: 'and the job is done when that pod is',
-    world: worldOf(jobOf('tune', { replicas: 2, output: { uri: 's3://b/p' } }), {
-      exporter: withPod(two, 'left'),
-      log: known({ end: { reason: 'target', digest: 'ab' } }),
-    }),
+    world: atEnd(written, exporterOf(written, 'left')),
     actions: [],
     conditions: { Succeeded: 'True Completed' },
   },
   {
     name: 'an export that was evicted is made again',
-    world: worldOf(jobOf('tune', { replicas: 2, output: { uri: 's3://b/p' } }), {
-      exporter: { ...withPod(two, 'evicted'), name: 'tune-export' },
-      log: known({ end: { reason: 'target', digest: 'ab' } }),
-    }),
+    world: atEnd(written, exporterOf(written, 'evicted')),
     actions: ['remove-pod tune-export over'],
   },
   {
     name: 'an export that refuses its output again and again fails the job',
-    world: worldOf(jobOf('tune', { replicas: 2, output: { uri: 's3://b/p' } }), {
-      exporter: withPod(two, 'refused'),
-      log: known({ end: { reason: 'target', digest: 'ab' } }),
-    }),
+    world: atEnd(written, exporterOf(written, 'refused')),
     actions: [],
     conditions: { Succeeded: 'False ExportFailed' },
+  },
+  {
+    name: 'but not one whose output has been corrected: it is made again',
+    world: atEnd(jobOf('tune', { replicas: 2, output: { uri: 's3://b/q' } }), exporterOf(written, 'refused')),
+    actions: ['remove-pod tune-export outdated'],
+    conditions: { Succeeded: 'Unknown Exporting' },
+  },
+  {
+    name: 'nor one whose template or way to the log has',
+    world: atEnd(
+      jobOf('tune', { output: { uri: 's3://b/p' }, nats: { credentialsSecret: 'right' } }),
+      exporterOf(jobOf('tune', { output: { uri: 's3://b/p' } }), 'crash-loop'),
+    ),
+    actions: ['remove-pod tune-export outdated'],
   },
   {
     name: 'a failed job loses its workers',
