@@ -182,7 +182,7 @@ function planFinished(world: World, facts: Facts): Plan {
   const { job, status, now } = world;
   const completedAt = Date.parse(status.completionTime!);
   const isFailed = conditionOf(status, CONDITIONS.succeeded)?.status === 'False';
-  const living = world.workers.filter(({ isOver, leavesBy }) => !isOver && leavesBy === null);
+  const living = podsOf(world).filter(({ isOver, leavesBy }) => !isOver && leavesBy === null);
   const actions: Action[] = [];
   const waits: number[] = [];
   if (living.length > 0 && (isFailed || now >= completedAt + END_GRACE))
@@ -205,8 +205,7 @@ function planDeletion(world: World): Plan {
   const actions = removals(world, 'deleted');
   if (actions.length > 0) return { ...quiet, actions, again: null };
   const patience = Date.parse(job.metadata.deletionTimestamp!) + DELETE_GRACE - now;
-  const isEmpty = world.workers.length === 0 && world.exporter === null;
-  if (!isEmpty && patience > 0) return { ...quiet, actions: [], again: patience };
+  if (podsOf(world).length > 0 && patience > 0) return { ...quiet, actions: [], again: patience };
   if (world.stream === 'gone' || keepsStream(job))
     return { ...quiet, actions: [{ type: 'remove-finalizer' }], again: null };
   const wait = retryIn(setbacks.stream, now, 0);
@@ -214,9 +213,13 @@ function planDeletion(world: World): Plan {
   return { ...quiet, actions: [{ type: 'remove-stream' }], again: null };
 }
 
+function podsOf({ workers, exporter }: World): readonly Worker[] {
+  return exporter === null ? workers : [...workers, exporter];
+}
+
 /** Every pod that is not going already, over or not. */
-function removals({ workers, exporter }: World, why: 'suspended' | 'deleted'): Action[] {
-  return [...workers, ...(exporter ? [exporter] : [])]
+function removals(world: World, why: 'suspended' | 'deleted'): Action[] {
+  return podsOf(world)
     .filter(({ leavesBy }) => leavesBy === null)
     .map((worker) => ({ type: 'remove-pod', worker, why }));
 }

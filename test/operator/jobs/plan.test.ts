@@ -76,6 +76,10 @@ const exporterOf = (job: typeof two, state: Parameters<typeof podStatus>[0]): Wo
 const written = jobOf('tune', { replicas: 2, output: { uri: 's3://b/p' } });
 const atEnd = (job: typeof two, exporter: Worker | null, changes: Partial<World> = {}) =>
   worldOf(job, { exporter, log: known({ end: { reason: 'target', digest: 'ab' } }), ...changes });
+const failedBy = (reason: string): World['status'] => {
+  const condition = { type: 'Succeeded', status: 'False' as const, message: '', lastTransitionTime: ago(1) };
+  return { completionTime: ago(1), conditions: [{ ...condition, reason }] };
+};
 const withPod = (job: typeof two, state: Parameters<typeof podOf>[1], options = {}): Worker =>
   workerOf(podOf(job, state, options));
 
@@ -435,26 +439,21 @@ const cases: Case[] = [
   },
   {
     name: 'a failed job loses its workers',
-    world: rest(two, {
-      status: {
-        completionTime: ago(1),
-        conditions: [
-          {
-            type: 'Succeeded',
-            status: 'False',
-            reason: 'DeadlineExceeded',
-            message: '',
-            lastTransitionTime: ago(1),
-          },
-        ],
-      },
-    }),
+    world: rest(two, { status: failedBy('DeadlineExceeded') }),
     actions: ['remove-pod tune-0 ended', 'remove-pod tune-1 ended'],
   },
   {
     name: 'workers that do not end within a minute of their run are ended',
     world: rest(two, { status: { completionTime: ago(61) } }),
     actions: ['remove-pod tune-0 ended', 'remove-pod tune-1 ended'],
+  },
+  {
+    name: 'and one whose model could not be written loses the pod that tried',
+    world: worldOf(written, {
+      exporter: exporterOf(written, 'refused'),
+      status: failedBy('ExportFailed'),
+    }),
+    actions: ['remove-pod tune-export ended'],
   },
   {
     name: 'a finished job waits for its time to live',
