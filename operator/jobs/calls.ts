@@ -14,8 +14,11 @@ import { CHILD_RESOURCES, type ChildKind } from './children.ts';
 import { fineTuneJobs, type Job } from './job.ts';
 
 /** An object of that name belongs to somebody else. */
-class NameTaken extends Error {
+export class NameTaken extends Error {
   override readonly name = 'NameTaken';
+  constructor(kind: string, name: string) {
+    super(`there is a ${kind} ${name} that is not this job's: delete it, or give the job another name`);
+  }
 }
 
 /** Makes a child or brings it up to date; never touches an object of that name that is not this job's. */
@@ -42,8 +45,7 @@ export async function ensureChild(
       // The garbage collector has not come to it yet: try again.
       if (isLeftover || other.metadata.deletionTimestamp !== undefined)
         throw new Error(`${kind} ${object.metadata.name} of an earlier job of this name is still there`);
-      const what = `there is a ${kind} ${object.metadata.name} that is not this job's`;
-      throw new NameTaken(`${what}: delete it, or give the job another name`);
+      throw new NameTaken(kind, object.metadata.name);
     }
   }
   children.set(kind, await client.apply(resource, object, { signal }));

@@ -8,7 +8,7 @@ import {
   pods,
   secrets,
 } from '../kube/mod.ts';
-import { hasLabels, ignore, isOwned } from './calls.ts';
+import { hasLabels, ignore, isOwned, NameTaken } from './calls.ts';
 import type { Job } from './job.ts';
 import { type LogPort, logJobOf } from './log-port.ts';
 import type { JobMemory } from './memory.ts';
@@ -40,30 +40,36 @@ export class PodCalls {
   /** @returns whether a pod was made; false where there is one already */
   async createWorker(worker: NewWorker): Promise<boolean> {
     const secret = await this.#credentials(worker.name);
-    return this.#create(workerPod(this.#job, { ...worker, secret }, this.#options.settings));
+    const pod = workerPod(this.#job, { ...worker, secret }, this.#options.settings);
+    // The next plan passes a name over that is taken.
+    return (await this.#create(pod)) === 'made';
   }
 
-  /** @returns as `createWorker` */
+  /** @returns as `createWorker`. @throws NameTaken */
   async createExport(name: string): Promise<boolean> {
     const secret = await this.#credentials(name);
-    return this.#create(exportPod(this.#job, this.#options.settings, secret));
+    const found = await this.#create(exportPod(this.#job, this.#options.settings, secret));
+    if (found === 'taken') throw new NameTaken('pod', name);
+    return found === 'made';
   }
 
-  async #create(pod: Pod): Promise<boolean> {
+  async #create(pod: Pod): Promise<'made' | 'there' | 'gone' | 'taken'> {
     const { client, clock } = this.#options;
     try {
       this.#memory.made(trimPod(await client.create(pods, pod, { signal: this.#signal })), clock.now());
-      return true;
+      return 'made';
     } catch (error) {
       if (!(error instanceof AlreadyExists)) throw error;
     }
     // Made by an earlier pass whose answer was lost, or somebody else's.
     const other = await client.get(pods, pod.metadata, { signal: this.#signal }).catch(ignore(NotFound));
-    if (other === undefined) return false;
-    const isOurs = isOwned(other, this.#job.metadata.uid) && hasLabels(other, pod);
-    if (isOurs) this.#memory.made(trimPod(other), clock.now());
-    else this.#memory.take(pod.metadata.name, clock.now());
-    return false;
+    if (other === undefined) return 'gone';
+    if (isOwned(other, this.#job.metadata.uid) && hasLabels(other, pod)) {
+      this.#memory.made(trimPod(other), clock.now());
+      return 'there';
+    }
+    this.#memory.take(pod.metadata.name, clock.now());
+    return 'taken';
   }
 
   /** Puts a worker's credentials into a Secret of its own; gives the Secret's name, undefined where it needs none. */

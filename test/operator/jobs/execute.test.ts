@@ -8,6 +8,7 @@ import type { Job } from '../../../operator/jobs/job.ts';
 import { JobMemory } from '../../../operator/jobs/memory.ts';
 import { FINALIZER } from '../../../operator/jobs/names.ts';
 import type { Action } from '../../../operator/jobs/plan.ts';
+import { exportPod } from '../../../operator/jobs/pod.ts';
 import { LogPoller } from '../../../operator/jobs/poller.ts';
 import { Client, everywhere, realClock } from '../../../operator/kube/mod.ts';
 import { jobOf, settings } from './builder.ts';
@@ -85,6 +86,30 @@ describe('what is asked of the API server', () => {
       answers = { [`PATCH ${path}`]: [code, { ...conflict, code }] };
       assert.equal((await execute({ type: 'remove-finalizer' }, jobOf('tune'))).isGone, true);
     }
+  });
+
+  test('where the name of the pod that writes the model is taken, that is a refusal, as it has no other', async () => {
+    const job = jobOf('tune', { output: { uri: 's3://b/p' } });
+    const pods = '/api/v1/namespaces/default/pods';
+    const own = exportPod(job, settings);
+    const at = { name: 'tune-export', namespace: 'default', uid: 'other', resourceVersion: '1' };
+    answers = {
+      [`POST ${pods}`]: [409, { kind: 'Status', code: 409, reason: 'AlreadyExists' }],
+      [`GET ${pods}/tune-export`]: [200, { metadata: at }],
+    };
+    const memory = new JobMemory();
+    await execute({ type: 'create-export' }, job, memory);
+    assert.equal(memory.setbacks.pods?.reason, 'PodRefused');
+    assert.match(memory.setbacks.pods.message, /a pod tune-export that is not this job's: delete it/);
+    // A pod of ours that an earlier pass made is none.
+    answers = {
+      ...answers,
+      [`GET ${pods}/tune-export`]: [200, { ...own, metadata: { ...own.metadata, ...at } }],
+    };
+    const other = new JobMemory();
+    await execute({ type: 'create-export' }, job, other);
+    assert.equal(other.setbacks.pods, null);
+    assert.equal(other.overlay([], realClock.now()).length, 1);
   });
 });
 

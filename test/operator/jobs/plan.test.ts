@@ -418,6 +418,13 @@ const cases: Case[] = [
     actions: ['remove-pod tune-export over'],
   },
   {
+    name: 'an export that the server does not take stalls the job, and is tried again later',
+    world: atEnd(written, null, { setbacks: { ...noSetbacks, pods: setback('PodRefused', 1, 4) } }),
+    actions: [],
+    conditions: { Stalled: 'True PodRefused' },
+    again: 6_000,
+  },
+  {
     name: 'an export that refuses its output again and again fails the job',
     world: atEnd(written, exporterOf(written, 'refused')),
     actions: [],
