@@ -37,7 +37,12 @@ export function childrenOf(job: Job): Child[] {
       },
     }),
     child(job, 'PodDisruptionBudget', {
-      spec: { minAvailable: leastAvailable(job), selector: { matchLabels: selector } },
+      spec: {
+        minAvailable: leastAvailable(job),
+        selector: { matchLabels: selector },
+        // One that has not joined is missed by nobody: by default it could not be evicted while too few have.
+        unhealthyPodEvictionPolicy: 'AlwaysAllow',
+      },
     }),
   ];
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { program } from '../../../cli/program.ts';
+import { childrenOf } from '../../../operator/jobs/children.ts';
 import { exportPod, workerPod } from '../../../operator/jobs/pod.ts';
 import { operatorSettings } from '../../../operator/settings.ts';
 import { jobOf, settings } from './builder.ts';
@@ -108,6 +109,18 @@ describe('the pods of a job', () => {
       credentials,
       { secret: { name: 'authority' } },
     ]);
+  });
+
+  test('a node may be drained of those that do not take part yet, and of all but one or min of those that do', () => {
+    const budgetOf = (spec: object) =>
+      childrenOf(jobOf('tune', spec)).find(({ kind }) => kind === 'PodDisruptionBudget')!.object;
+    const policy = { unhealthyPodEvictionPolicy: 'AlwaysAllow' };
+    assert.partialDeepStrictEqual(budgetOf({ replicas: 4, min: 2 }), {
+      spec: { minAvailable: 2, ...policy },
+    });
+    assert.partialDeepStrictEqual(budgetOf({ replicas: 4, min: 4 }), {
+      spec: { minAvailable: 3, ...policy },
+    });
   });
 
   test('each runs a command that the image has', () => {
