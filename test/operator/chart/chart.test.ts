@@ -92,6 +92,19 @@ describe('the chart', { skip: noHelm }, () => {
     assert.equal(spec.template.spec.containers[0]!.lifecycle, undefined);
   });
 
+  test('the policy of a release that looks after some namespaces says nothing of jobs in others', async () => {
+    const scopeOf = async (watchNamespaces: string[]) => {
+      const objects = await render({ nats: { url: 'nats://n:1' }, watchNamespaces });
+      const binding = objects.find(({ kind }) => kind === 'ValidatingAdmissionPolicyBinding');
+      return (binding as KubeObject & { spec: { matchResources?: object } }).spec.matchResources;
+    };
+    assert.equal(await scopeOf([]), undefined);
+    const key = 'kubernetes.io/metadata.name';
+    assert.deepEqual(await scopeOf(['team-a', 'team-b']), {
+      namespaceSelector: { matchExpressions: [{ key, operator: 'In', values: ['team-a', 'team-b'] }] },
+    });
+  });
+
   test('a CRD that is to go with the release says so', async () => {
     const crdOf = async (crds: object) =>
       (await render({ nats: { url: 'nats://n:1' }, crds })).find(
