@@ -4,7 +4,7 @@ import { type Counts, type Facts, startTimeOf } from './facts.ts';
 import type { LogSummary } from './log-port.ts';
 import { COMPONENTS, LABELS, REASONS, STATES } from './names.ts';
 import { POLICIES } from './trouble.ts';
-import type { World } from './world.ts';
+import type { Setback, World } from './world.ts';
 
 /** The status that a job should have. Made from the world alone, so that the same world gives the same status. */
 export function statusOf(world: World, facts: Facts): Status {
@@ -149,7 +149,8 @@ function outdatedOf({ groups }: Facts): number {
   );
 }
 
-function stalledFinding({ job, setbacks, log, now, status }: World, facts: Facts): Finding {
+function stalledFinding(world: World, facts: Facts): Finding {
+  const { job, setbacks, log, now, status } = world;
   const { phase, failure, stalling, total, progressAt } = facts;
   if (phase === 'failed') return yes(failure!.reason, failure!.message);
   if (phase !== 'active' && phase !== 'exporting') return no(REASONS.notStalled, 'nothing is in the way');
@@ -158,8 +159,8 @@ function stalledFinding({ job, setbacks, log, now, status }: World, facts: Facts
   if (log.answer?.type === 'missing' && (status.round ?? 0) > 0)
     return yes(REASONS.logLost, `the stream ${status.stream} is gone from the server, and the run with it`);
   const isShort = total.joined < job.spec.min || phase === 'exporting';
-  for (const setback of [setbacks.children, setbacks.pods])
-    if (setback !== null && isShort) return yes(setback.reason, setback.message);
+  const setback = isShort ? setbackOf(world, facts) : null;
+  if (setback !== null) return yes(setback.reason, setback.message);
   if (stalling !== null) {
     const { worker, trouble } = stalling;
     return yes(
@@ -172,6 +173,13 @@ function stalledFinding({ job, setbacks, log, now, status }: World, facts: Facts
   if (phase === 'active' && now >= progressAt + limit * 1_000 && !isQueued)
     return yes(REASONS.noProgress, `no round within progressDeadlineSeconds, ${limit} s`);
   return no(REASONS.notStalled, 'nothing is in the way');
+}
+
+/** The refusal that holds the job up. One of what is there by now is over, though no call of ours has said so. */
+function setbackOf({ missing, setbacks, exporter }: World, { phase, total }: Facts): Setback | null {
+  if (setbacks.children !== null && missing.length > 0) return setbacks.children;
+  const lacksPods = phase === 'exporting' ? exporter === null : total.created < total.desired;
+  return lacksPods ? setbacks.pods : null;
 }
 
 function suspendedFinding({ job, workers, exporter }: World, { phase }: Facts): Finding {

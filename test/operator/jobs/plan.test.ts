@@ -327,6 +327,30 @@ const cases: Case[] = [
     again: 30_000,
   },
   {
+    name: 'but no longer once all workers are there, by whoever made room for them',
+    world: worldOf(two, {
+      workers: workersOf(two, 'starting', 'starting'),
+      setbacks: { ...noSetbacks, pods: setback('QuotaExceeded', 3, 10) },
+    }),
+    actions: [],
+    conditions: { Stalled: 'False NotStalled', Scaled: 'False ScalingUp' },
+  },
+  {
+    name: 'an object that the server refuses stalls a job that is short of workers',
+    world: worldOf(two, {
+      missing: ['ConfigMap'],
+      setbacks: { ...noSetbacks, children: setback('ObjectRefused', 3, 10) },
+    }),
+    actions: [],
+    conditions: { Stalled: 'True ObjectRefused' },
+  },
+  {
+    name: 'but no longer once it is there',
+    world: worldOf(two, { setbacks: { ...noSetbacks, children: setback('ObjectRefused', 3, 10) } }),
+    actions: ['create-pod tune-0', 'create-pod tune-1'],
+    conditions: { Stalled: 'False NotStalled' },
+  },
+  {
     name: 'a changed job is tried at once',
     world: worldOf(two, {
       job: { ...two, metadata: { ...two.metadata, generation: 2 } },
@@ -423,6 +447,14 @@ const cases: Case[] = [
     actions: [],
     conditions: { Stalled: 'True PodRefused' },
     again: 6_000,
+  },
+  {
+    name: 'but no longer once its pod is there',
+    world: atEnd(written, exporterOf(written, 'ready'), {
+      setbacks: { ...noSetbacks, pods: setback('PodRefused', 1, 4) },
+    }),
+    actions: [],
+    conditions: { Stalled: 'False NotStalled' },
   },
   {
     name: 'an export that refuses its output again and again fails the job',
