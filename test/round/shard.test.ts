@@ -21,12 +21,18 @@ test('the members of a group share its rows out so that each is evaluated once',
           const used = examples === 0 ? rows : Math.min(rows, Math.ceil(examples / distinct));
           assert.deepEqual(
             covered.sort((a, b) => a - b),
-            Array.from({ length: used }, (_, i) => i),
+            Array.from({ length: used }, (_, i) => Math.floor((i * rows) / used)),
           );
         }
       },
     ),
   );
+});
+
+test('rows of a long split are taken from all of it: a file may be sorted by label, or a source follow another', () => {
+  const rows = shardRows(25_000, { index: 0, of: 1, cap: 512 });
+  assert.equal(new Set(rows).size, 512);
+  assert.equal(rows.filter((row) => row < 12_500).length, 256);
 });
 
 test('somebody who is not in has no share', () => {

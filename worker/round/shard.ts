@@ -1,8 +1,8 @@
 import type { Member } from '../journal/ledger.ts';
 
 /**
- * A member's share of an evaluation: of its group's first `cap` rows of a split, those with `i mod of == index`. The
- * members of a group hold the same data; groups hold different data.
+ * A member's share of an evaluation: of `cap` rows of its group's split, every `of`-th from `index` on. The members of a
+ * group hold the same data; groups hold different data.
  */
 export interface Shard {
   readonly index: number;
@@ -27,8 +27,9 @@ export function shardOf(members: readonly Member[], id: string, examples: number
   };
 }
 
-/** The rows of a split of `rows` rows that a shard covers. */
+/** The rows of a split of `rows` rows that a shard covers. Those used are evenly spread: files are often sorted. */
 export function shardRows(rows: number, { index, of, cap }: Shard): Int32Array {
   const used = Math.min(rows, cap);
-  return Int32Array.from({ length: Math.max(0, Math.ceil((used - index) / of)) }, (_, i) => index + i * of);
+  const length = Math.max(0, Math.ceil((used - index) / of));
+  return Int32Array.from({ length }, (_, i) => Math.floor(((index + i * of) * rows) / used));
 }
