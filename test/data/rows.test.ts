@@ -142,7 +142,7 @@ describe('mistakes are named with source, row and column', () => {
     await fails({ name, uri: put('jsonl', `${good}{"text":`) }, 'DATA_INVALID', /line 2, column 9/);
     await fails({ name, uri: put('jsonl', `${good}[1]\n`) }, 'DATA_INVALID', /line 2: is not a JSON object/);
     const latin1 = Buffer.concat([Buffer.from(good), Buffer.from('{"text":"na\xefve"}\n', 'latin1')]);
-    await fails({ name, uri: put('jsonl', latin1) }, 'DATA_INVALID', /is not UTF-8/);
+    await fails({ name, uri: put('jsonl', latin1) }, 'DATA_INVALID', /line 2: is not UTF-8/);
   });
 
   test('in CSV', async () => {
@@ -150,6 +150,8 @@ describe('mistakes are named with source, row and column', () => {
     await fails({ name, uri: put('csv', 'a,b\n1,"2\n') }, 'DATA_INVALID', /line/);
     await fails({ name, uri: put('csv', 'a,a\n1,2\n') }, 'DATA_INVALID', /column a twice/);
     await fails({ name, uri: put('csv', 'a,\n1,2\n') }, 'DATA_INVALID', /row 1, column 2/);
+    const latin1 = Buffer.from('a,b\n1,2\ntr\xe8s,3\n', 'latin1');
+    await fails({ name, uri: put('csv', latin1) }, 'DATA_INVALID', /line 3: is not UTF-8/);
   });
 
   test('in Parquet', async () => {

@@ -1,6 +1,7 @@
-import { createReadStream } from 'node:fs';
+import { Readable } from 'node:stream';
 import { CsvError, parse } from 'csv-parse';
 import { invalid, type Reader, type Row } from './row.ts';
+import { textOf } from './text.ts';
 
 /** Comma-separated values as RFC 4180 has them; the first row names the fields. */
 export const readCsv: Reader = async function* (path, source) {
@@ -11,9 +12,10 @@ export const readCsv: Reader = async function* (path, source) {
     if (empty >= 0) throw invalid(source, path, `row 1, column ${empty + 1}`, 'names no field');
     return header;
   };
-  const parser = parse({ bom: true, columns, skip_empty_lines: true });
-  // A read error must end the iteration too.
-  createReadStream(path)
+  const parser = parse({ columns, skip_empty_lines: true });
+  const broken = (line: number) => invalid(source, path, `line ${line}`, 'is not UTF-8');
+  // An error of the file must end the iteration too.
+  Readable.from(textOf(path, broken))
     .on('error', (error) => parser.destroy(error))
     .pipe(parser);
   try {

@@ -1,5 +1,5 @@
-import { createReadStream } from 'node:fs';
 import { invalid, type Reader, type Row } from './row.ts';
+import { textOf } from './text.ts';
 
 /**
  * One JSON object a line; empty lines are skipped. Only a line feed ends a line: JSON text may hold the other
@@ -50,24 +50,11 @@ function canGoOn(text: string): boolean {
 }
 
 async function* linesOf(path: string, broken: (line: number) => Error): AsyncGenerator<string> {
-  const decoder = new TextDecoder('utf-8', { fatal: true });
   let rest = '';
-  let line = 0;
-  const decode = (chunk?: Uint8Array): string => {
-    try {
-      return decoder.decode(chunk, { stream: chunk !== undefined });
-    } catch {
-      throw broken(line + 1);
-    }
-  };
-  for await (const chunk of createReadStream(path)) {
-    const lines = (rest + decode(chunk)).split('\n');
+  for await (const text of textOf(path, broken)) {
+    const lines = (rest + text).split('\n');
     rest = lines.pop()!;
-    for (const text of lines) {
-      line++;
-      yield text;
-    }
+    yield* lines;
   }
-  rest += decode();
   if (rest !== '') yield rest;
 }
