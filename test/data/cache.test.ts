@@ -130,6 +130,17 @@ describe('from the hub', () => {
     assert.deepEqual(inside(ctx, 'partial'), [`${sha256}.2.fresh`]);
   });
 
+  test('what a killed process was filling is removed in the end', async () => {
+    await using server = await hub();
+    const ctx = context(server.url);
+    const models = join(cacheFolder(ctx.env), 'models');
+    for (const name of ['.filling-dead', '.filling-alive'])
+      mkdirSync(join(models, name), { recursive: true });
+    utimesSync(join(models, '.filling-dead'), 1, 1);
+    await resolveModel({ uri, sha256 }, ctx);
+    assert.deepEqual(inside(ctx, 'models').sort(), ['.filling-alive', sha256]);
+  });
+
   test('a leftover of another file is found out by its digest and thrown away', async () => {
     await using server = await hub();
     const ctx = context(server.url);
@@ -265,6 +276,16 @@ describe('on disk', () => {
     assert.ok(existsSync(join(folder, 'model.safetensors')));
     rmSync(join(folder, 'tokenizer.json'));
     await assert.rejects(resolveModel({ uri: folder, sha256 }, ctx), { message: /has no tokenizer.json/ });
+  });
+
+  test('a folder is used although the cache has its weights, and the cache where the folder is gone', async () => {
+    await using server = await hub();
+    const ctx = context(server.url);
+    const cached = await resolveModel({ uri, sha256 }, ctx);
+    const folder = put();
+    assert.equal(await resolveModel({ uri: folder, sha256 }, ctx), folder);
+    rmSync(folder, { recursive: true });
+    assert.equal(await resolveModel({ uri: folder, sha256 }, ctx), cached);
   });
 
   test('weights in several files have the digest of the list of their digests', async () => {

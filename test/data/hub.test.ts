@@ -85,6 +85,30 @@ for (const name of ['tokenizer.json', 'chat_template.jinja', SHARDS[0]!]) {
   });
 }
 
+test('files of weights that are whole are not fetched again where a later one fails', async () => {
+  const ctx = context('');
+  const served = (second: object) =>
+    serve(
+      Object.fromEntries(
+        Object.entries(FILES).map(([name, body]) => [
+          `/org/parts/resolve/main/${name}`,
+          { body, ...(name === SHARDS[1] && second) },
+        ]),
+      ),
+    );
+  await using broken = await served({ first: Array(50).fill(503) });
+  const env = (url: string) => ({ ...ctx, env: { ...ctx.env, HF_ENDPOINT: url } });
+  await assert.rejects(resolveModel({ uri, sha256 }, env(broken.url)), { code: 'MODEL_UNAVAILABLE' });
+  await using whole = await served({});
+  const folder = await resolveModel({ uri, sha256 }, env(whole.url));
+  assert.deepEqual(readFileSync(join(folder, SHARDS[0]!)), Buffer.from(shards[0]!));
+  const again = whole.requests.filter(({ path }) => path.endsWith(SHARDS[0]!));
+  assert.deepEqual(
+    again.map(({ headers }) => headers.range),
+    [`bytes=${shards[0]!.length}-`],
+  );
+});
+
 test('weights that the job does not name are refused, whatever the hub says of them', async () => {
   await using hub = await serveHub('org/parts', FILES);
   const other = resolveModel({ uri, sha256: '0'.repeat(64) }, context(hub.url));

@@ -3,7 +3,7 @@
  * enters it. Several processes may fill it at once: each works in a folder of its own and moves it in whole.
  */
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { type ErrorCode, OnebyteError } from '../errors.ts';
@@ -45,6 +45,9 @@ export interface CacheContext {
 
 /** A partial download that nobody has written to for this long, in milliseconds, may be taken over. */
 const ABANDONED = 120_000;
+const FILLING = '.filling-';
+/** A folder to be filled in which nothing new has come for this long, in milliseconds, is of a process that was killed. */
+const DEAD = 7 * 24 * 3_600_000;
 
 /** The cache's folder: $ONEBYTE_CACHE, or ~/.cache/onebyte. */
 export function cacheFolder(env: CacheContext['env'] = process.env): string {
@@ -59,8 +62,12 @@ export function cacheFolder(env: CacheContext['env'] = process.env): string {
 export async function resolveModel(model: ModelName, context: CacheContext): Promise<string> {
   const folder = join(cacheFolder(context.env), 'models', model.sha256);
   const parts = partsOf(model.uri);
+  const isLocal = !model.uri.startsWith('hf:') && !isRemote(model.uri);
+  // Beside weights that the cache holds too, it may have a tokenizer of its own.
+  const here = isLocal ? await onDisk(model, context).catch(absence) : undefined;
+  if (typeof here === 'string') return here;
   if (await holds(folder, parts, model.sha256, context)) return pathOf(folder, parts);
-  if (!model.uri.startsWith('hf:') && !isRemote(model.uri)) return onDisk(model, context);
+  if (here !== undefined) throw here;
   const failures: string[] = [];
   let mismatch: OnebyteError | undefined;
   for (const source of sourcesOf(model, context)) {
@@ -129,7 +136,9 @@ function overHttp(origin: Origin, model: ModelName, context: CacheContext): Fill
         await rename(part, join(staging, file));
       } catch (error) {
         // What came so far stays for the next try, except nothing.
-        if ((await stat(part).catch(() => undefined))?.size === 0) await rm(part, { force: true });
+        const { size } = (await stat(part).catch(() => undefined)) ?? {};
+        if (size === 0) await rm(part, { force: true });
+        else if (size !== undefined) await release(part);
         throw error;
       }
     };
@@ -140,7 +149,19 @@ function overHttp(origin: Origin, model: ModelName, context: CacheContext): Fill
     const absent = await ifThere(whole);
     if (absent === undefined) return;
     if ((await ifThere(() => origin.fetch(INDEX, join(staging, INDEX)))) !== undefined) throw absent;
-    for (const name of await shardsOf(staging)) await fetchWeights(name, name, `${model.sha256}-${name}`);
+    const shards = await shardsOf(staging);
+    const keyOf = (name: string) => `${model.sha256}-${name}`;
+    try {
+      for (const name of shards) await fetchWeights(name, name, keyOf(name));
+    } catch (error) {
+      // Those that are whole are as good for the next try as what came of the last one.
+      for (const name of shards.filter((name) => existsSync(join(staging, name)))) {
+        const part = await claimPart(keyOf(name), context);
+        await rename(join(staging, name), part);
+        await release(part);
+      }
+      throw error;
+    }
   };
   return { name: origin.name, fill };
 }
@@ -206,6 +227,12 @@ async function holds(folder: string, parts: Parts, sha256: string, context: Cach
   return false;
 }
 
+/** The error of a model that is not there, which the cache may hold all the same. @throws any other */
+function absence(error: unknown): OnebyteError {
+  if (error instanceof OnebyteError && error.code === 'MODEL_FILE_MISSING') return error;
+  throw error;
+}
+
 async function onDisk(model: ModelName, context: CacheContext): Promise<string> {
   const path = localPath(model.uri, context.folder, 'model.uri');
   const parts = partsOf(model.uri);
@@ -250,7 +277,16 @@ async function moveIn(
 async function stagingFolder(context: CacheContext): Promise<string> {
   const models = join(cacheFolder(context.env), 'models');
   await mkdir(models, { recursive: true });
-  return mkdtemp(join(models, '.filling-'));
+  for (const name of (await readdir(models)).filter((name) => name.startsWith(FILLING))) {
+    const { mtimeMs = Date.now() } = (await stat(join(models, name)).catch(() => undefined)) ?? {};
+    if (Date.now() - mtimeMs > DEAD) await rm(join(models, name), { recursive: true, force: true });
+  }
+  return mkdtemp(join(models, FILLING));
+}
+
+/** Lets whoever comes next take a part over at once. */
+function release(part: string): Promise<void> {
+  return utimes(part, 0, 0);
 }
 
 /**
