@@ -30,6 +30,26 @@ function rowsOfLengths(lengths: readonly number[]): Examples {
   };
 }
 
+test('a pass through the frozen part has no more tokens than its limit, but for one row that alone has more', async () => {
+  const passes: number[] = [];
+  class Passes extends Lengths {
+    override run(feeds: Readonly<Record<string, Feed>>): Promise<Outputs> {
+      const [count, tokens] = feeds.attention_mask!.dims as [number, number];
+      passes.push(count * tokens);
+      return super.run(feeds);
+    }
+  }
+  const lengths = [500, ...Array.from({ length: 40 }, () => 60)];
+  const examples = { train: rowsOfLengths(lengths), validation: NO_EXAMPLES, test: NO_EXAMPLES };
+  const options = { examples, padId: 0, width: WIDTH, memoryBudgetBytes: 0, tokens: 256 };
+  const source = new RowSource(options, 'pooled', new Passes());
+  await source.feeds(
+    'train',
+    Int32Array.from(lengths, (_, i) => i),
+  );
+  assert.deepEqual(passes, [500, ...Array(10).fill(240)]);
+});
+
 for (const [ms, hurry] of [
   [60_000, 'at the start of a stage'],
   [5000, 'in time that is short'],

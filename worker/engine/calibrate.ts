@@ -6,12 +6,13 @@ import type { Examples } from '../task/examples.ts';
 import { type Basis, quantiseRows, randomSigns, siteName } from './basis.ts';
 import { leadingEigenvectors, OVERSAMPLING } from './eigen.ts';
 import { openForward } from './evaluators/forward.ts';
+import { DECODER_TOKENS } from './evaluators/runner.ts';
 
 /** Second moments of what the matrices of each site read: the mean over tokens of x x^T, [width, width]. */
 export type Moments = ReadonlyMap<string, { readonly width: number; readonly values: Float64Array }>;
 
 /** Rows of one forward pass. */
-const CHUNK = { rows: 32 };
+const ROWS = 32;
 
 /**
  * Measures the second moments of the inputs of some sites over text.
@@ -40,7 +41,8 @@ export async function measureMoments(
   const all = Int32Array.from(texts, (_, i) => i);
   const share = 1 / texts.reduce((sum, ids) => sum + ids.length, 0);
   try {
-    for (const rows of chunksByLength(examples, all, CHUNK)) {
+    const limit = { rows: ROWS, tokens: model.generates ? DECODER_TOKENS : undefined };
+    for (const rows of chunksByLength(examples, all, limit)) {
       const { ids, mask, count, tokens } = padBatch(examples, rows, padId);
       const dims = [count, tokens];
       const outputs = await session.run({

@@ -11,7 +11,7 @@ import type { Aborted, Evaluator, ProbeResult, Sums } from '../evaluator.ts';
 import type { EnginePlan } from '../plan.ts';
 import { oneSided, twoSided } from './estimate.ts';
 import { sumsOf } from './outcomes.ts';
-import type { Chunking, Point, Runner } from './runner.ts';
+import { type Chunking, DECODER_TOKENS, type Point, type Runner } from './runner.ts';
 import { SPLITS, type Split } from './source.ts';
 import { openStage, type StageSource } from './stage.ts';
 
@@ -35,8 +35,7 @@ export interface EvaluatorOptions {
 /** Two cores are busy from 16 examples on, and fall out of their cache beyond 64 (`bench/engine.ts`). */
 const CHUNKING: Chunking = { rows: 16, examples: 64 };
 
-/** A decoder's texts differ more in length, and its output over the vocabulary is wide. */
-const DECODER_CHUNKING: Chunking = { rows: 16, examples: 64, tokens: 1024 };
+const DECODER_CHUNKING: Chunking = { ...CHUNKING, tokens: DECODER_TOKENS };
 
 /** @throws OnebyteError ENGINE_FAILED when the runtime cannot be used */
 export async function createEvaluator(options: EvaluatorOptions): Promise<Evaluator> {

@@ -35,6 +35,9 @@ export interface Chunking {
   readonly tokens?: number;
 }
 
+/** Tokens of one call of a decoder: its texts differ more in length, and its output over the vocabulary is wide. */
+export const DECODER_TOKENS = 1024;
+
 /** The limit of chunks that share a call with several points: what is frozen is then computed once for all of them. */
 export function trainingLimit({ rows, examples, tokens }: Chunking): ChunkLimit {
   return { rows, tokens: tokens && Math.ceil((tokens * rows) / examples) };

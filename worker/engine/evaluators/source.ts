@@ -1,6 +1,6 @@
 import type { Evaluation } from '../../journal/record.ts';
 import type { Batch } from '../../task/batch.ts';
-import { type ChunkLimit, chunksByLength, padBatch } from '../../task/batch.ts';
+import { chunksByLength, padBatch } from '../../task/batch.ts';
 import type { Examples } from '../../task/examples.ts';
 import { ActivationCache, Budget } from './cache.ts';
 import type { Feed, Forward } from './session.ts';
@@ -8,10 +8,10 @@ import type { Feed, Forward } from './session.ts';
 export type Split = Evaluation['split'];
 export const SPLITS: readonly Split[] = ['train', 'validation', 'test'];
 
-/** One pass through the frozen part. */
-const FROZEN: ChunkLimit = { rows: 16 };
+/** Rows of one pass through the frozen part. */
+const FROZEN = 16;
 /** The same where time is short: fewer rows, so that it ends soon after its time is over. */
-const HURRIED: ChunkLimit = { rows: 8 };
+const HURRIED = 8;
 /** Time that is short, in milliseconds. */
 const HURRY = 5000;
 
@@ -21,6 +21,8 @@ export interface SourceOptions {
   /** Numbers per token (hidden states) or per example (pooled features). */
   readonly width: number;
   readonly memoryBudgetBytes: number;
+  /** Tokens of one pass; no limit where it is left out. */
+  readonly tokens?: number | undefined;
 }
 
 /** Feeds a graph that starts at token ids, at a layer, or at pooled features with chunks of rows. */
@@ -82,7 +84,7 @@ export class RowSource {
     const [limit, sorted] = ms > HURRY ? [FROZEN, 1024] : [HURRIED, 64];
     for (let at = 0; at < cold.length; at += sorted) {
       const some = cold.subarray(at, at + sorted);
-      for (const chunk of chunksByLength(this.#options.examples[split], some, limit)) {
+      for (const chunk of this.#chunks(split, some, limit)) {
         // What finds no room would be computed again by each round that draws it.
         if (performance.now() >= end || this.#caches[split].full) return;
         await this.feeds(
@@ -91,6 +93,11 @@ export class RowSource {
         );
       }
     }
+  }
+
+  #chunks(split: Split, rows: ArrayLike<number>, most: number): Int32Array[] {
+    const { examples, tokens } = this.#options;
+    return chunksByLength(examples[split], rows, { rows: most, tokens });
   }
 
   /** Padded like the batch; what lies in the padding is zero, and masked. */
@@ -114,7 +121,7 @@ export class RowSource {
     }
     if (missing.length === 0) return data;
     const absent = missing.map((i) => rows[i]!);
-    for (const chunk of chunksByLength(examples[split], absent, FROZEN)) {
+    for (const chunk of this.#chunks(split, absent, FROZEN)) {
       const part = padBatch(
         examples[split],
         chunk.map((k) => absent[k]!),

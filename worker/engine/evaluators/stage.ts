@@ -121,12 +121,13 @@ async function sourceOf(
 }
 
 async function openSource(
-  { examples, folder, memoryBudgetBytes, threads }: StageOptions,
+  { examples, folder, memoryBudgetBytes, threads, chunking }: StageOptions,
   from: GraphFrom,
   base: Base,
 ): Promise<RowSource> {
   const { model, tokenizer } = folder;
-  const options = { examples, padId: tokenizer.padId, width: model.hidden, memoryBudgetBytes };
+  const { tokens } = chunking;
+  const options = { examples, padId: tokenizer.padId, width: model.hidden, memoryBudgetBytes, tokens };
   if (from === 'ids') return new RowSource(options, 'ids', null);
   const to = from === 'pooled' ? from : { layer: from };
   const frozen = await openForward(model, { ...base, from: 'ids', to }, { threads });
