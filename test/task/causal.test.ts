@@ -129,6 +129,26 @@ test('a prompt with words keeps its end where it is too long', () => {
   assert.equal(examples.predictions, undefined);
 });
 
+test('a text without a token has no place that a word could follow, and is refused by row', () => {
+  const words = [' no', ' yes'];
+  const task: TaskSpec = {
+    type: 'classification',
+    ...common,
+    text: '{text}',
+    label: 'y',
+    labels: ['n', 'y'],
+    words,
+  };
+  const rows = [
+    { text: 'a', y: 'y' },
+    { text: '', y: 'n' },
+  ];
+  assert.throws(() => prepareExamples(task, tokenizer, 64, [{ name: 'a', rows }]), {
+    code: 'TEXT_EMPTY',
+    message: /row 2 of source 'a'/,
+  });
+});
+
 test('gaps hide tokens of the text, the same ones every time, and those are predicted where they stand', () => {
   const bert = openTokenizer(tinyTokenizer(), {});
   const task: MaskedTask = { type: 'masked-lm', ...common, text: '{text}' };

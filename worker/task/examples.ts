@@ -1,3 +1,4 @@
+import { OnebyteError } from '../errors.ts';
 import type { ClassificationTask, TaskSpec } from '../journal/job.ts';
 import type { TextTokenizer } from '../model/tokenizer.ts';
 import { causalReader } from './causal.ts';
@@ -58,7 +59,7 @@ export function tokenLimit(task: Pick<TaskSpec, 'maxTokens'>, positions: number)
  * Renders, labels and tokenises the rows of all sources, one after the other.
  * @param positions the model's longest sequence
  * @throws OnebyteError ROW_FIELD_MISSING, LABEL_UNKNOWN, TEMPLATE_INVALID, LABELS_INVALID, CHAT_INVALID,
- *   COMPLETION_EMPTY, TASK_UNSUPPORTED
+ *   COMPLETION_EMPTY, TEXT_EMPTY, TASK_UNSUPPORTED
  */
 export function prepareExamples(
   task: TaskSpec,
@@ -107,8 +108,16 @@ function classReader(
     // The word follows the prompt's end, so that a prompt that is too long loses its start.
     const encoded =
       task.words === undefined ? tokenizer.encode(rendered, limit) : cutStart(tokenizer, rendered, limit);
+    if (encoded.ids.length === 0) throw textEmpty(place);
     return { ...encoded, label: labels.indexOf(label.render(row, place), place) };
   };
+}
+
+function textEmpty({ row, source }: RowPlace): OnebyteError {
+  return new OnebyteError('TEXT_EMPTY', `row ${row + 1} of source '${source}' has no text`, {
+    field: 'task.text',
+    remedy: 'leave the row out, or write something into task.text beside its fields',
+  });
 }
 
 /** Token ids of text without labels, such as a basis's calibration text. */
