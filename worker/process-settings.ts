@@ -1,4 +1,5 @@
-/** How a worker's process is started where another one starts it. */
+/** How a worker's process is started where another one starts it, and what it may use. */
+import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { RUNS_SOURCES } from './programs.ts';
 
@@ -38,4 +39,10 @@ export function thinProcess(
     env: { ...ALLOCATOR, ...(sources && { NODE_COMPILE_CACHE: join(compiled, 'compiled') }), ...env },
     execArgv: [YOUNG, ...execArgv],
   };
+}
+
+/** Bytes that this process may use: of the machine, or of its container. */
+export function usableMemory(): number {
+  const limit = process.constrainedMemory();
+  return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
 }

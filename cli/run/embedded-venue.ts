@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { availableParallelism, totalmem } from 'node:os';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { sourcesFor } from '../../crds/job-spec.ts';
 import { BusHub } from '../../worker/bus/ipc.ts';
@@ -14,7 +14,7 @@ import { type FromWorker, isControl, type LocalWorker, type ToWorker } from '../
 import { childChannel, type Traffic } from '../../worker/log/channel.ts';
 import type { EmbeddedLog } from '../../worker/log/embedded.ts';
 import { serveLog } from '../../worker/log/ipc.ts';
-import { thinProcess } from '../../worker/process-settings.ts';
+import { thinProcess, usableMemory } from '../../worker/process-settings.ts';
 import { programUrl } from '../../worker/programs.ts';
 import { Children, type ChildrenEvents, type Launcher, type Said } from './children.ts';
 import type { CrewMember } from './crew.ts';
@@ -85,7 +85,7 @@ export class EmbeddedVenue implements Venue {
 export function shareOf(workers: number): { readonly threads: number; readonly memoryBudgetBytes: number } {
   return {
     threads: Math.max(1, Math.floor(availableParallelism() / workers)),
-    memoryBudgetBytes: Math.floor(totalmem() / 4 / workers),
+    memoryBudgetBytes: Math.floor(usableMemory() / 4 / workers),
   };
 }
 

@@ -1,10 +1,11 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { availableParallelism, hostname, totalmem } from 'node:os';
+import { availableParallelism, hostname } from 'node:os';
 import { join } from 'node:path';
 import { cacheFolder } from '../data/cache.ts';
 import { DEVICE_VARIABLE, type Device, deviceOf } from '../engine/device.ts';
 import { OnebyteError } from '../errors.ts';
 import { type NatsSettings, natsSettings } from '../nats/config.ts';
+import { usableMemory } from '../process-settings.ts';
 
 /** Environment variables of a worker, beside those in `worker/nats/config.ts`. */
 export const SERVICE_VARIABLES = {
@@ -123,7 +124,7 @@ export function serviceSettings(env: Environment): ServiceSettings {
     snapshots: join(cacheFolder(env), 'snapshots'),
     store: text('store'),
     threads: number('threads', availableParallelism(), 1, 1024),
-    cacheBytes: number('cacheBytes', Math.floor(memory() * CACHE_SHARE), 0, Number.MAX_SAFE_INTEGER),
+    cacheBytes: number('cacheBytes', Math.floor(usableMemory() * CACHE_SHARE), 0, Number.MAX_SAFE_INTEGER),
     leaveMs: 1000 * number('leaveSeconds', DEFAULT_LEAVE_SECONDS, 1, 3600),
     engineMs: 1000 * number('engineSeconds', DEFAULT_ENGINE_SECONDS, 1, 86_400),
   };
@@ -137,12 +138,6 @@ export function serviceSettings(env: Environment): ServiceSettings {
       },
     );
   return { ...settings, device: deviceOf(text('device')), nats: natsSettings(env) };
-}
-
-/** Bytes that this process may use: of the machine, or of its container. */
-function memory(): number {
-  const limit = process.constrainedMemory();
-  return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
 }
 
 /** A file's text. @throws OnebyteError FILE_UNREADABLE */
