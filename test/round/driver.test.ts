@@ -15,13 +15,15 @@ import type { EnginePort } from '../../worker/round/engine-port.ts';
 import { DIGEST, genesisOf, jobSpec, joinOf } from '../journal/fixture.ts';
 import { clockOf } from './virtual-clock.ts';
 
-/** Measures nothing, in 10 virtual milliseconds a round, and notes what it was asked. */
+/** Measures nothing, in as many virtual milliseconds a round as it is told, and notes what it was asked. */
 class Engine implements EnginePort {
   readonly calls: string[] = [];
   readonly #time: VirtualTime;
+  readonly #pace: number;
 
-  constructor(time: VirtualTime) {
+  constructor(time: VirtualTime, pace: number) {
     this.#time = time;
+    this.#pace = pace;
   }
 
   async commit(record: JournalRecord): Promise<void> {
@@ -40,7 +42,7 @@ class Engine implements EnginePort {
 
   async probe({ round, count }: { round: number; count: number }, signal: AbortSignal) {
     this.calls.push(`probe ${round}`);
-    await new Promise<void>((resolve) => this.#time.at(10, resolve));
+    await new Promise<void>((resolve) => this.#time.at(this.#pace, resolve));
     return signal.aborted ? null : { bytes: new Uint8Array(count).fill(3), lossSum: 1, lossCount: 2 };
   }
 
@@ -64,13 +66,14 @@ class Room {
     this.log.accept(sealRecord(emptyLedger(), genesis), { expectedLast: 0, id: 'genesis' });
   }
 
-  enter(expected: number, changes: Partial<EnginePort> = {}): MemberDriver {
+  enter(expected: number, changes: Partial<EnginePort> = {}, pace = 10): MemberDriver {
     const n = this.drivers.length;
     const self = joinOf(n);
-    const engine = Object.assign(new Engine(this.time), changes);
+    const engine = Object.assign(new Engine(this.time, pace), changes);
     const clock = clockOf(this.time);
     const ports = { log: this.log.client(`n${n}`), bus: this.bus.join(self.id, `n${n}`), engine, clock };
     const driver = new MemberDriver(self, ports, { expected });
+    this.outcomes.push(undefined);
     driver.done.then(
       (outcome) => {
         this.outcomes[n] = outcome;
@@ -222,4 +225,20 @@ test('a newcomer has its engine apply the past in one go where it can', async ()
   await room.run(2000);
   assert.ok(batches.length === 1 && batches[0]! > 50, String(batches));
   assert.ok(room.engines[1]!.calls.some((call) => call.startsWith('probe')));
+});
+
+test('a lost tail that was of the open round, as a checkpoint is, makes its members measure it again', async () => {
+  const room = new Room(undefined, 20);
+  for (let n = 0; n < 3; n++) room.enter(3, {}, 500);
+  while (room.drivers.some(({ state }) => state.ledger.round < 10)) await room.run(1);
+  const { length } = room.log.entries;
+  const { ledger } = room.drivers[0]!.state;
+  const record = { kind: 'checkpoint', round: 5, digest: DIGEST, location: 'kept' } as const;
+  room.log.accept(sealRecord(ledger, record), { expectedLast: length, id: 'checkpoint' });
+  while (room.drivers.some(({ state }) => state.seq <= length)) await room.run(1);
+  for (const { state } of room.drivers) assert.ok(state.ballot!.working && state.ballot!.own === null);
+  room.log.loseTail(1);
+  await room.run(60_000);
+  for (const outcome of room.outcomes)
+    assert.ok(outcome !== undefined && 'type' in outcome && outcome.type === 'finished');
 });

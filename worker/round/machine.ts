@@ -25,6 +25,7 @@ import {
   onEvaluated,
   onProbed,
   onProposal,
+  remeasure,
   startWork,
 } from './work.ts';
 
@@ -84,6 +85,7 @@ function handle(turn: Turn, event: Event): void {
       Object.assign(state, { previous: null, disputes: [] });
       if (state.checkpoint !== null && state.checkpoint.round > event.ledger.round) state.checkpoint = null;
       if (state.target !== null) state.target = Math.min(state.target, event.seq);
+      remeasure(turn);
       settle(turn);
       break;
     case 'rebuilding':

@@ -97,6 +97,14 @@ export function startWork(turn: Turn): void {
   completeOwn(turn);
 }
 
+/** What was under way went with the state that was taken back, though the round may be the same: to be asked for again. */
+export function remeasure(turn: Turn): void {
+  const { ballot } = turn.state;
+  if (ballot === null || !isUnderWay(ballot)) return;
+  turn.act({ type: 'abandon' });
+  turn.ballot({ working: false, probed: null, evaluated: null });
+}
+
 /** What this member said for a round, if it did. */
 export function saidIn({ sent }: MachineState, round: number, tag: Tag, slot: number): Proposal | undefined {
   // By the number first: most are of other rounds, and texts take longer to compare.
