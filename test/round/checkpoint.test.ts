@@ -146,6 +146,29 @@ test("a snapshot that could not be kept is nobody's loss", async () => {
   assert.ok(!kinds.includes('checkpoint'));
 });
 
+test('a snapshot of a state that the log lost while it was being kept is not told in the log', async () => {
+  const room = new Room(4000, 10);
+  const kept: PromiseWithResolvers<string>[] = [];
+  const store = () => {
+    kept.push(Promise.withResolvers());
+    return kept.at(-1)!.promise;
+  };
+  room.enter({ checkpoints: { store } });
+  while (kept.length === 0) await run(room.time, 5);
+  room.log.loseTail(2);
+  await run(room.time, 5);
+  kept[0]!.resolve('lost');
+  await run(room.time, 200);
+  assert.equal(kept.length, 2);
+  room.log.loseTail(1);
+  kept[1]!.resolve('kept');
+  await run(room.time, 100);
+  const told = room
+    .records()
+    .flatMap(({ record }) => (record.kind === 'checkpoint' ? [record.location] : []));
+  assert.deepEqual(told, ['kept']);
+});
+
 test('a newcomer that begins from a snapshot applies only what follows it, and takes part', async () => {
   const room = new Room(4000, 50);
   room.enter();

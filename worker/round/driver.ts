@@ -55,7 +55,8 @@ export class MemberDriver {
   /** Whether state and ledger are to be built from the log's first entry on. */
   #anew: { readonly why: 'diverged'; readonly round: number } | { readonly why: 'lost' } | null = null;
   #rebuilds = 0;
-  #storing = false;
+  /** The snapshot that is being kept, and whether the log still holds what it is of. */
+  #storing: { readonly round: number; lost: boolean } | null = null;
 
   constructor(self: Join, ports: MemberPorts, options: Partial<MachineOptions> = {}) {
     this.#ports = ports;
@@ -217,6 +218,7 @@ export class MemberDriver {
           },
         );
       this.#desk.abandon();
+      this.#lose(0);
       // What it began from is not in the log: its start values are right all the same.
       if (anew.why === 'lost') await this.#desk.rewind(0);
       else await this.#desk.rebuild(anew.round, this.#follower.ledger.chain);
@@ -238,6 +240,7 @@ export class MemberDriver {
     }
     if (next.type === 'rewound') {
       desk.abandon();
+      this.#lose(next.ledger.round);
       await desk.rewind(next.ledger.records);
       this.#post({ type: 'truncated', seq: next.seq, ledger: next.ledger });
       return;
@@ -258,17 +261,24 @@ export class MemberDriver {
   /** Keeps a snapshot of the state as it is now, where it is this member's turn. */
   #checkpoint(ledger: Ledger, seq: number): void {
     const { checkpoints } = this.#ports;
-    if (checkpoints === undefined || this.#storing || !checkpointDue(ledger, this.#state.self.id)) return;
-    this.#storing = true;
+    if (checkpoints === undefined || this.#storing !== null || !checkpointDue(ledger, this.#state.self.id))
+      return;
+    const storing = { round: ledger.round, lost: false };
+    this.#storing = storing;
     // Both are asked for before anything can move the state.
     const asked = Promise.all([this.#desk.snapshot(), this.#desk.digest(tagOf(ledger.roundChain))]);
     const stored = asked.then(async ([snapshot, digest]) => {
       const location = snapshot === null ? null : await checkpoints.store(snapshot, { ledger, seq });
-      this.#storing = false;
-      if (location !== null)
+      this.#storing = null;
+      if (location !== null && !storing.lost)
         this.#post({ type: 'stored', record: { kind: 'checkpoint', round: ledger.round, digest, location } });
     });
     stored.catch((error: unknown) => this.#fail(error));
+  }
+
+  /** A snapshot of a later state than that of `round` is of none that the log will come to again. */
+  #lose(round: number): void {
+    if (this.#storing !== null && this.#storing.round > round) this.#storing.lost = true;
   }
 
   /** The log's last sequence, once it answers. */
