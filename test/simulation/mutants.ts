@@ -15,6 +15,7 @@ export const MUTANTS = {
   'stale bytes': 'a proposer takes bytes that were measured at an earlier state',
   'changed bytes': 'a proposer changes the bytes of others',
   'no second attempt': 'a member waits for a lost proposer for ever',
+  'no second look': 'a member waits for ever for work that it gave up when the log lost its tail',
 } as const;
 export type Mutant = keyof typeof MUTANTS;
 
@@ -56,6 +57,8 @@ export function faulty(mutant: Mutant | null, scheduler: Scheduler): Faulty {
     step: (state, event, now) => {
       const changed = mutant === 'stale bytes' ? staleBytes(event, state.ballot) : event;
       const next = step(state, changed, now);
+      if (mutant === 'no second look' && event.type === 'truncated' && state.ballot?.working === true)
+        return { ...next, effects: next.effects.filter(({ type }) => type !== 'probe') };
       return { ...next, effects: next.effects.flatMap((effect) => wrong(mutant, effect, next.state)) };
     },
   };

@@ -118,7 +118,7 @@ function trouble(
     case 'leave':
       return { kind, at, worker };
     case 'loseTail':
-      return { kind, at, count: 1 + below(5) };
+      return { kind, at, count: pick([1, 1, 2, 3, 5]) };
   }
 }
 

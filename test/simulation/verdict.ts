@@ -13,6 +13,7 @@ export function verdict(world: World): string | null {
   if (witness.failure !== null) return witness.failure;
   const replica = freshReplica(world.schedule.job.rounds.length);
   let ledger = emptyLedger();
+  const digests: string[] = [];
   const losesTail = world.schedule.troubles.some(({ kind }) => kind === 'loseTail');
   for (const entry of log.entries) {
     const outcome = follow(ledger, entry);
@@ -22,6 +23,8 @@ export function verdict(world: World): string | null {
       return `entry ${entry.seq} of the log is one that replicas ignore: ${outcome.ignored}`;
     const { record, body } = outcome;
     if (record.kind === 'dispute') return `entry ${entry.seq}: ${JSON.stringify(record)}`;
+    if (record.kind === 'checkpoint' && record.digest !== digests[record.round])
+      return `entry ${entry.seq}: a checkpoint with another digest than round ${record.round} had`;
     if (record.kind === 'round') {
       const wrong = wrongRound(world, ledger, record, entry);
       if (wrong !== null) return `round ${record.round} (entry ${entry.seq}): ${wrong}`;
@@ -29,6 +32,7 @@ export function verdict(world: World): string | null {
         return `round ${record.round}: wrong digest`;
     }
     replica.commit(record, body);
+    if (outcome.ledger.round > ledger.round) digests[outcome.ledger.round] = replica.digest();
     ledger = outcome.ledger;
     const seen = witness.stateAt(ledger.chain);
     if (seen !== null && seen !== stateOf(replica))

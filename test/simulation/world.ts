@@ -5,6 +5,7 @@ import { SimulatedLog } from '../../worker/log/simulated.ts';
 import { HEALTHY, SimulatedNetwork } from '../../worker/log/simulated-network.ts';
 import { VirtualTime } from '../../worker/log/virtual-time.ts';
 import type { Replica } from '../../worker/replica/replica.ts';
+import type { SnapshotFile } from '../../worker/round/checkpoint.ts';
 import { MemberDriver, type Outcome } from '../../worker/round/driver.ts';
 import type { Effect, Event } from '../../worker/round/event.ts';
 import { SimulatedEngine } from './engine.ts';
@@ -26,6 +27,8 @@ export interface Process {
 
 /** Virtual milliseconds of a probe of a worker that came later. */
 const PACE = 20;
+/** Virtual milliseconds until a snapshot is kept. */
+const STORING = 1;
 
 const sealed = new Map<string, Uint8Array>();
 
@@ -113,9 +116,15 @@ export class World {
     const self = { id, name: node, group: place % 2 === 0 ? '' : 'odd', examples: 100 };
     const { workers } = this.schedule;
     const clock = gatedClock(this.time, gate);
+    const onStep = (event: Event, effects: readonly Effect[]) => this.trace(id, event, effects);
+    // Kept while the next round's probes are under way.
+    const store = (snapshot: SnapshotFile) =>
+      new Promise<string>((resolve) =>
+        gate.after(this.time, STORING, () => resolve(`${id}/${snapshot.digest}`)),
+      );
     const driver = new MemberDriver(
       self,
-      { log, bus, engine, clock, step, onStep: (event, effects) => this.trace(id, event, effects) },
+      { log, bus, engine, clock, step, onStep, checkpoints: { store } },
       { expected: workers, grace: 500 },
     );
     const process: Process = { id, node, gate, engine, driver, outcome: null };
