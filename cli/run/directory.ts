@@ -9,6 +9,7 @@ import { EmbeddedLog } from '../../worker/log/embedded.ts';
 import { unwritable } from '../../worker/system-error.ts';
 import { BASE_NAME } from '../base.ts';
 import { JOURNAL_NAME } from '../journal-file.ts';
+import { NATS_NAME } from '../status.ts';
 
 /** Where a local run keeps what it makes. */
 export interface RunDirectory {
@@ -22,6 +23,8 @@ export interface RunDirectory {
   readonly base: string;
   readonly artifacts: string;
   readonly model: string;
+  /** Where the log of a run over NATS is; none of another run. */
+  readonly nats: string;
 }
 
 export function runDirectory(path: string): RunDirectory {
@@ -35,6 +38,7 @@ export function runDirectory(path: string): RunDirectory {
     base: join(path, BASE_NAME),
     artifacts: join(path, 'artifacts'),
     model: join(path, 'model'),
+    nats: join(path, NATS_NAME),
   };
 }
 
@@ -48,7 +52,7 @@ export interface OpenedRun {
 /**
  * Opens the directory of a run of this job: a new one, or one to go on with.
  * @param out the directory asked for; without it, `runs/NAME`, or the first of `runs/NAME-2`, ... that holds neither a
- *   finished run nor one of another job
+ *   finished run nor one of another job, nor one over NATS
  * @throws OnebyteError RUN_FINISHED, RUN_OTHER_JOB, LOG_LOCKED, LOG_CORRUPT, LOG_VERSION, FILE_UNWRITABLE, DISK_FULL
  */
 export async function openRun(name: string, jobText: string, out: string | undefined): Promise<OpenedRun> {
@@ -68,6 +72,12 @@ const TAKEN: readonly ErrorCode[] = ['RUN_FINISHED', 'RUN_OTHER_JOB'];
 
 async function openAt(path: string, jobText: string): Promise<OpenedRun> {
   const directory = runDirectory(path);
+  // Its journal would be written anew from an empty log, and the log here would be in its way.
+  if (existsSync(directory.nats) && !existsSync(directory.result))
+    throw new OnebyteError('RUN_OTHER_JOB', `${path} holds an unfinished run over NATS`, {
+      field: '--out',
+      remedy: `go on with it with --nats, or ${REMEDY}`,
+    });
   const log = await openLog(directory);
   try {
     const ledger = await ledgerOf(log);

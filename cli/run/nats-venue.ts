@@ -29,7 +29,7 @@ import { publishArtifacts } from '../../worker/service/join.ts';
 import { isToParent } from '../../worker/service/parent.ts';
 import { SERVICE_VARIABLES } from '../../worker/service/settings.ts';
 import { unwritable } from '../../worker/system-error.ts';
-import { NATS_NAME, type NatsPlace, placeOf } from '../status.ts';
+import { type NatsPlace, placeOf } from '../status.ts';
 import { Children, type ChildrenEvents, type Launcher, type Said } from './children.ts';
 import type { CrewMember } from './crew.ts';
 import { type RunDirectory, runDirectory } from './directory.ts';
@@ -183,10 +183,10 @@ function freeDirectory(name: string): string {
   }
 }
 
-async function keep({ path }: RunDirectory, place: NatsPlace): Promise<void> {
+async function keep({ path, nats }: RunDirectory, place: NatsPlace): Promise<void> {
   try {
     await makeFolder(path);
-    writeFileSync(join(path, NATS_NAME), `${JSON.stringify(place, null, 2)}\n`);
+    writeFileSync(nats, `${JSON.stringify(place, null, 2)}\n`);
   } catch (error) {
     throw unwritable(path, error);
   }

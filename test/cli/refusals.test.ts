@@ -248,6 +248,25 @@ test('a place that cannot be written to is named, and nothing hangs', async (t) 
   }
 });
 
+test('a directory of an unfinished run over NATS is left alone by a run without it', async (t) => {
+  const sandbox = await Sandbox.create(t);
+  const job = await sandbox.job();
+  const place = sandbox.path('runs', 'tiny');
+  await mkdir(place, { recursive: true });
+  const kept = { 'nats.json': '{"uid":"u","prefix":"onebyte"}', 'journal.onebyte': 'of many rounds' };
+  for (const [name, text] of Object.entries(kept)) await writeFile(sandbox.path('runs', 'tiny', name), text);
+  refused(await sandbox.onebyte('run', job, '--out', place), {
+    exit: 2,
+    code: 'RUN_OTHER_JOB',
+    says: /tiny holds an unfinished run over NATS/,
+    field: /what to do: .*--nats/,
+  });
+  const { journal } = await sandbox.run(job);
+  assert.match(journal, /tiny-2/);
+  assert.deepEqual((await readdirOf(place)).sort(), Object.keys(kept).sort());
+  assert.equal(await readFile(sandbox.path('runs', 'tiny', 'journal.onebyte'), 'utf8'), 'of many rounds');
+});
+
 test('a journal is refused without its model or its artifacts, and with those of another', async (t) => {
   const sandbox = await Sandbox.create(t);
   const basis = { rows: 16, calibration: { uri: 'calibration.jsonl' } };
