@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { roundToGrid } from '../../worker/grid/quantum.ts';
 import { ReferenceStore } from '../../worker/grid/reference.ts';
 import type { TensorStore } from '../../worker/grid/store.ts';
+import { encodeBody } from '../../worker/journal/codec.ts';
 import { Replica } from '../../worker/replica/replica.ts';
 import { type Choices, randomRun, smallJob, smallStages, TENSORS } from './run.ts';
 
@@ -138,3 +139,29 @@ test('a merge moves C V into W and leaves the sum within half a quantum', () => 
     assert.ok(Math.abs(sum - merged[i]!) <= quantum / 2);
   });
 });
+
+test('what a merge adds to W does not go on moving C, which stands for other rows from then on; a head does', () => {
+  const choices: Choices = { rounds: 4, epochs: 2, radius: 0.02, rule: { momentum: 0.9 }, method: {} };
+  const replica = fresh(choices);
+  const run = randomRun(smallJob(choices), 3);
+  /** Whether head and C move in a round of the second stage in which nobody measured anything. */
+  const coasts = (round: number) => {
+    for (const { record, body, ledger } of run.slice(replica.records))
+      if (ledger.round <= round) replica.commit(record, body);
+    const { ledger, store } = replica;
+    const before = [0, 2].map((index) => store.view(index).slice());
+    const { record } = run[replica.records]!;
+    assert.ok(record.kind === 'round');
+    const idle = { ...record, bytes: record.bytes.map(() => new Uint8Array(1)) };
+    replica.commit(idle, encodeBody(idle, ledger));
+    const moved = [0, 2].map((index, i) => Buffer.compare(bits(store.view(index)), bits(before[i]!)) !== 0);
+    replica.rewind(replica.records - 1);
+    return moved;
+  };
+  assert.deepEqual(coasts(5), [true, true]);
+  assert.deepEqual(coasts(6), [true, false]);
+});
+
+function bits({ buffer, byteOffset, byteLength }: Float32Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
+}

@@ -76,8 +76,10 @@ export function smallJob(choices: Choices): JobSpec {
 }
 
 export function smallStages({ rounds, epochs }: Pick<Choices, 'rounds' | 'epochs'>): StageTensors[] {
-  const values = Int8Array.from({ length: RANK * IN }, (_, i) => ((i * 37) % 255) - 127);
-  const right = () => ({ values, exponent: -8 });
+  const right = (epoch: number) => ({
+    values: Int8Array.from({ length: RANK * IN }, (_, i) => (((i + epoch) * 37) % 255) - 127),
+    exponent: -8,
+  });
   return [
     { tensors: [0], merges: [], mergedBefore: [] },
     {

@@ -66,6 +66,11 @@ export class Momentum {
     });
   }
 
+  /** Stops a tensor whose coordinates mean something else from now on. */
+  forget(index: number): void {
+    this.#velocities.delete(index);
+  }
+
   #velocity(index: number): Float64Array {
     const exponent = this.#store.exponent(index);
     let found = this.#velocities.get(index);

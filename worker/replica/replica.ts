@@ -220,7 +220,7 @@ export class Replica {
       remember(this.#history, candidate, update.measured[k]!.value, direction);
   }
 
-  /** W += C V and C = 0, exactly; W is coarsened first where the sum would leave its grid. */
+  /** W += C V and C = 0, exactly, its velocity too; W is coarsened first where the sum would leave its grid. */
   #merge({ weight, left, right, rank, inputs, factor }: Merge, epoch: number): void {
     const { store } = this;
     const v = typeof right === 'function' ? right(epoch) : this.#whole(right);
@@ -241,6 +241,8 @@ export class Replica {
     store.settle(weight);
     store.view(left).fill(0);
     store.settle(left);
+    // C stands for other rows of V from here on, along which nothing was measured.
+    if (typeof right === 'function') this.#momentum?.of.forget(left);
   }
 
   /** A tensor as whole quanta. */
