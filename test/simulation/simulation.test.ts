@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { sealRecord } from '../../worker/journal/envelope.ts';
 import { follow } from '../../worker/journal/follow.ts';
 import { emptyLedger } from '../../worker/journal/ledger.ts';
 import type { DisputeRecord, JournalRecord } from '../../worker/journal/record.ts';
@@ -101,6 +102,34 @@ test('members whose bytes a proposer changes dispute it by name', async () => {
   while (!world.over && (await world.step()));
   const disputes = recordsOf(world).filter((record) => record.kind === 'dispute');
   assert.ok(disputes.length > 0 && disputes.every(({ reason }) => reason === 'bytes'));
+});
+
+test('checkpoints that are wrong, time and again, neither end a member nor make it build its state anew', async () => {
+  const world = new World(CALM, null);
+  let rebuilt = 0;
+  world.trace = (_, { type }) => {
+    if (type === 'rebuilding') rebuilt++;
+  };
+  for (let wrong = 0; !world.over && (await world.step()); ) {
+    const { ledger, seq } = world.processes[0]!.driver.state;
+    if (ledger.complete !== null || ledger.round <= wrong || seq < world.log.entries.length) continue;
+    const { round } = ledger;
+    const record = {
+      kind: 'checkpoint',
+      round,
+      digest: 'ab'.repeat(32),
+      location: `wrong/${wrong}`,
+    } as const;
+    world.log.accept(sealRecord(ledger, record), { expectedLast: seq, id: record.location });
+    wrong++;
+  }
+  const wrong = recordsOf(world).filter(
+    (record) => record.kind === 'checkpoint' && /wrong/.test(record.location),
+  );
+  assert.ok(wrong.length > 4);
+  assert.equal(rebuilt, 0);
+  for (const { outcome } of world.processes)
+    assert.ok(outcome !== null && 'type' in outcome && outcome.type === 'finished');
 });
 
 for (const [who, restartAfter] of [

@@ -248,7 +248,7 @@ export class MemberDriver {
     const { seq, record, before, ledger } = next;
     const moves = before.round !== ledger.round;
     if (moves) desk.abandon();
-    const own = speaksOfState(record, before) ? await desk.digest(tagOf(before.roundChain)) : null;
+    const own = speaksOfState(record) ? await desk.digest(tagOf(before.roundChain)) : null;
     // The machine does nothing about the past but learn who is in, so the state may follow in bulk.
     if (seq < (this.#state.target ?? 0)) await desk.commitLater(next);
     else await desk.commit(next, moves);
@@ -308,11 +308,7 @@ export class MemberDriver {
   }
 }
 
-/** Whether a record says something of the state that it finds. */
-function speaksOfState(record: JournalRecord, before: Ledger): boolean {
-  return (
-    (record.kind === 'round' && record.digest !== null) ||
-    (record.kind === 'checkpoint' && record.round === before.round) ||
-    record.kind === 'end'
-  );
+/** Whether a record says something of the state that it finds, which is to be compared. */
+function speaksOfState(record: JournalRecord): boolean {
+  return (record.kind === 'round' && record.digest !== null) || record.kind === 'end';
 }
