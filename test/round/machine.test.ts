@@ -418,6 +418,29 @@ test('an evaluation that is due goes with the bytes, and its share follows from 
   assert.deepEqual(sent.message.evaluations, sums);
 });
 
+test('who is let in while a round is open evaluates none of the rows that its members share, and passes theirs on', () => {
+  const ledger = started(1, jobSpec({ rounds: [20], every: 2 }));
+  const none = new Uint8Array(0);
+  const seat = Seat.at(1, ledger).follow(roundOf(ledger, { bytes: [none], joins: [joinOf(1), joinOf(2)] }));
+  assert.deepEqual([seat.of('evaluate').length, seat.of('probe').length], [0, 1]);
+  // Work that a lost tail took along is asked for again, and no more than that.
+  seat.feed({ type: 'truncated', seq: seat.state.seq, ledger: seat.state.ledger });
+  assert.deepEqual([seat.of('evaluate').length, seat.of('probe').length], [0, 1]);
+  const sums = { split: 'test' as const, count: 10, lossSum: 3, correct: 7 };
+  seat.probed(5).timer('attempt');
+  seat.hear(ids[0]!, { ...proposalOf(seat.state.ledger, 0, [7], 1), evaluations: [sums] });
+  seat.timer('wait');
+  assert.deepEqual(hex(round(seat).bytes), ['07', '05', '']);
+  assert.deepEqual(round(seat).evaluations, [{ ...sums, slot: 0 }]);
+});
+
+test('who takes the place of all members while a round is open evaluates what they were to', () => {
+  const ledger = started(1, jobSpec({ rounds: [20], every: 2 }));
+  const record = roundOf(ledger, { bytes: [new Uint8Array(0)], joins: [joinOf(1), joinOf(2)], leaves: [0] });
+  const [asked] = Seat.at(1, ledger).follow(record).of('evaluate');
+  assert.equal(asked?.shard.of, 2);
+});
+
 test('after the last update comes a final evaluation without bytes, then the end with the digest', () => {
   const ledger = started(1, jobSpec({ rounds: [1] }));
   const seat = Seat.at(0, ledger);

@@ -19,7 +19,8 @@ import type { Gate } from './gate.ts';
 import type { Faulty } from './mutants.ts';
 import type { Witness } from './witness.ts';
 
-const EXAMPLES = 40;
+/** Rows of each split of a group. */
+export const EXAMPLES = 40;
 
 /**
  * A real replica with a quadratic loss: L(theta) = |theta - c|^2 / 2, c its own target, plus noise of the worker's

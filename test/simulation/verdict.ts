@@ -2,6 +2,7 @@ import { follow } from '../../worker/journal/follow.ts';
 import { emptyLedger, type Ledger } from '../../worker/journal/ledger.ts';
 import type { RoundRecord } from '../../worker/journal/record.ts';
 import type { LogEntry } from '../../worker/log/log.ts';
+import { EXAMPLES } from './engine.ts';
 import { freshReplica } from './job.ts';
 import { isCalm } from './schedule.ts';
 import { stateOf } from './witness.ts';
@@ -14,11 +15,10 @@ export function verdict(world: World): string | null {
   const replica = freshReplica(world.schedule.job.rounds.length);
   let ledger = emptyLedger();
   const digests: string[] = [];
-  const losesTail = world.schedule.troubles.some(({ kind }) => kind === 'loseTail');
   for (const entry of log.entries) {
     const outcome = follow(ledger, entry);
     // An append that was on its way while the log lost as much as it had grown by may land; the chain tells.
-    if ('ignored' in outcome && losesTail) continue;
+    if ('ignored' in outcome && losesTail(world)) continue;
     if ('ignored' in outcome)
       return `entry ${entry.seq} of the log is one that replicas ignore: ${outcome.ignored}`;
     const { record, body } = outcome;
@@ -62,9 +62,27 @@ function wrongRound(world: World, ledger: Ledger, record: RoundRecord, { data }:
   const proposer = members[(record.round + record.attempt) % members.length]!;
   if (witness.authorOf(data) !== proposer.id)
     return `${witness.authorOf(data)} wrote the record of attempt ${record.attempt}, which is ${proposer.id}'s`;
+  const twice = evaluatedTwice(ledger, record);
+  // What was said before the log lost who was in is said again.
+  if (twice !== null && !losesTail(world)) return twice;
   if (!isCalm(world.schedule)) return null;
   if (record.attempt > 0) return `attempt ${record.attempt} though nothing went wrong`;
   const missed = record.bytes.filter((bytes) => bytes.length === 0).length;
   if (missed > 0) return `${missed} members missed it though nothing went wrong`;
   return members.length < world.schedule.workers ? 'not all workers are in though nothing went wrong' : null;
+}
+
+function losesTail({ schedule }: World): boolean {
+  return schedule.troubles.some(({ kind }) => kind === 'loseTail');
+}
+
+/** The members of a group share its rows. */
+function evaluatedTwice({ members }: Ledger, { evaluations }: RoundRecord): string | null {
+  const counts = new Map<string, number>();
+  for (const { split, slot, count } of evaluations) {
+    const key = `${split} rows of group '${members.find((member) => member.slot === slot)!.group}'`;
+    counts.set(key, (counts.get(key) ?? 0) + count);
+  }
+  const [wrong] = [...counts].filter(([, count]) => count > EXAMPLES);
+  return wrong === undefined ? null : `${wrong[1]} ${wrong[0]} evaluated, which has ${EXAMPLES}`;
 }

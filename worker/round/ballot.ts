@@ -91,6 +91,8 @@ export function reseat(ballot: Ballot, members: readonly Member[], self: string)
   const proposals = from.map((i) => (i === undefined ? null : ballot.proposals[i]!));
   const index = members.findIndex(({ id }) => id === self);
   const kept = index >= 0 && from[index] !== undefined;
+  // Those who were in have shared the rows of an evaluation among them: nothing is left for who is new.
+  const stays = from.some((i) => i !== undefined);
   return {
     ...ballot,
     members,
@@ -101,7 +103,7 @@ export function reseat(ballot: Ballot, members: readonly Member[], self: string)
     have: proposals.filter((proposal) => proposal !== null).length,
     waiting: false,
     expired: false,
-    ...(kept ? {} : { working: false, probed: null, evaluated: null, own: null }),
+    ...(kept ? {} : { working: false, probed: null, evaluated: stays ? [] : null, own: null }),
   };
 }
 

@@ -67,7 +67,7 @@ export function isUnderWay(ballot: Ballot): boolean {
   return ballot.working && ballot.own === null;
 }
 
-/** Asks for what this member is to measure in the open round, once. */
+/** Asks for what this member is to measure in the open round and has not yet, once. */
 export function startWork(turn: Turn): void {
   const { state } = turn;
   const ballot = state.ballot!;
@@ -84,25 +84,25 @@ export function startWork(turn: Turn): void {
     submit(turn);
     return;
   }
-  const { tag, round, due } = ballot;
+  const { tag, round, due, probed, evaluated } = ballot;
   const { examples } = state.ledger.job!.evaluation;
-  if (due.length > 0) {
+  if (due.length > 0 && evaluated === null) {
     const shard = shardOf(ballot.members, state.self.id, examples)!;
     turn.act({ type: 'evaluate', tag, round, slot, splits: due, shard });
   }
-  if (ballot.kind === 'probe') {
+  if (ballot.kind === 'probe' && probed === null) {
     const { roundChain } = state.ledger;
     turn.act({ type: 'probe', tag, round, slot, count: nextCount(turn), roundChain });
   }
   completeOwn(turn);
 }
 
-/** What was under way went with the state that was taken back, though the round may be the same: to be asked for again. */
+/** What is under way goes with a state that is taken back, though the round may be the same: to be asked for again. */
 export function remeasure(turn: Turn): void {
   const { ballot } = turn.state;
   if (ballot === null || !isUnderWay(ballot)) return;
   turn.act({ type: 'abandon' });
-  turn.ballot({ working: false, probed: null, evaluated: null });
+  turn.ballot({ working: false });
 }
 
 /** What this member said for a round, if it did. */
