@@ -10,7 +10,7 @@ import type { StateOptions } from '../worker/grid/state.ts';
 import type { JournalEntry, JournalOutcome } from '../worker/journal/file.ts';
 import type { JobSpec } from '../worker/journal/job.ts';
 import { parseJob } from '../worker/journal/job-text.ts';
-import type { Digest, GenesisRecord } from '../worker/journal/record.ts';
+import type { Digest, GenesisRecord, JournalRecord } from '../worker/journal/record.ts';
 import { type ModelFolder, openModelFolder } from '../worker/model/folder.ts';
 import { baseOf } from './base.ts';
 import { entriesOf } from './journal-file.ts';
@@ -128,43 +128,55 @@ function applyAll(
     const mismatch: Mismatch = { round: 0, expected: genesis.state, found: start };
     return { records: 0, compared: 1, mismatch };
   }
+  const checkpoints = checkpointsOf(entries);
   let compared = 1;
   let held: JournalEntry[] = [];
   const flush = () => {
     replica.commitAll(held);
     held = [];
   };
+  /** Holds the state so far to what is said of it. */
+  const missed = (claims: readonly Claim[]): Mismatch | null => {
+    if (claims.length === 0) return null;
+    flush();
+    compared += claims.length;
+    const found = replica.digest();
+    const wrong = claims.find(({ digest }) => digest !== found);
+    return wrong === undefined ? null : { round: wrong.round, expected: wrong.digest, found };
+  };
+  /** What is said of the state that was reached last, and is yet to be compared. */
+  let due: readonly Claim[] = [];
+  let round = -1;
   for (const entry of entries) {
-    const { record } = entry;
-    if (record.kind === 'round' && entry.ledger.totals.rounds > to) break;
-    const claimed = digestOf(entry);
-    if (claimed !== null) {
-      flush();
-      compared++;
-      const found = replica.digest();
-      if (found !== claimed.digest)
-        return {
-          records: replica.records,
-          compared,
-          mismatch: { round: claimed.round, expected: claimed.digest, found },
-        };
-    }
+    const { record, ledger } = entry;
+    if (record.kind === 'round' && ledger.totals.rounds > to) break;
+    const mismatch = missed([...due, ...claimOf(record)]);
+    if (mismatch !== null) return { records: replica.records, compared, mismatch };
     held.push(entry);
+    due = ledger.round > round ? (checkpoints.get(ledger.round) ?? []) : [];
+    round = ledger.round;
   }
+  const mismatch = missed(due);
   flush();
-  return { records: replica.records, compared, mismatch: null };
+  return { records: replica.records, compared, mismatch };
 }
 
-/** The digest that a record gives of the state it finds. */
-function digestOf({ record, ledger }: JournalEntry): { round: number; digest: Digest } | null {
-  switch (record.kind) {
-    case 'round':
-      return record.digest === null ? null : { round: record.round, digest: record.digest };
-    case 'checkpoint':
-      return record.round === ledger.round ? { round: record.round, digest: record.digest } : null;
-    case 'end':
-      return { round: record.round, digest: record.digest };
-    default:
-      return null;
-  }
+/** A digest that a record gives of the state after `round` rounds. */
+interface Claim {
+  readonly round: number;
+  readonly digest: Digest;
+}
+
+/** What a record says of the state that it finds. */
+function claimOf(record: JournalRecord): Claim[] {
+  const claims = (record.kind === 'round' && record.digest !== null) || record.kind === 'end';
+  return claims ? [{ round: record.round, digest: record.digest! }] : [];
+}
+
+/** Checkpoints by round: their records come as soon as the snapshot is kept, which may be rounds later. */
+function checkpointsOf(entries: readonly JournalEntry[]): ReadonlyMap<number, readonly Claim[]> {
+  const found = new Map<number, Claim[]>();
+  for (const { record } of entries)
+    if (record.kind === 'checkpoint') found.set(record.round, [...(found.get(record.round) ?? []), record]);
+  return found;
 }

@@ -100,6 +100,32 @@ test('a sound record of an unknown kind is refused by name, never skipped', asyn
   assert.ok(outcome.remedy);
 });
 
+test('a checkpoint that was told rounds later is held to the state of its own round', async (t) => {
+  const { sandbox, bytes } = await journalOf(t);
+  const entries = [...readJournal(bytes)];
+  const truth = entries.find(({ record }) => record.kind === 'round' && record.round === 4 && record.digest);
+  assert.ok(truth?.record.kind === 'round');
+  const { digest: held } = truth.record;
+  const sound = await outcomeOf(sandbox, bytes);
+  assert.ok(!(sound instanceof OnebyteError));
+  for (const digest of [held!, 'f'.repeat(64)]) {
+    const ledger = entries.at(-2)!.ledger;
+    const body = encodeBody({ kind: 'checkpoint', round: 4, digest, location: 'kept' }, ledger);
+    const chain = chainAfter(ledger.chain, body);
+    const end = entries.at(-1)!.body;
+    const late = [frame(body, chain), frame(end, chainAfter(chain, end))];
+    const before = entries.slice(0, -1).map((entry) => frame(entry.body, entry.ledger.chain));
+    const outcome = await outcomeOf(sandbox, Buffer.concat([JOURNAL_HEADER, ...before, ...late]));
+    assert.ok(!(outcome instanceof OnebyteError));
+    if (digest === held) {
+      assert.equal(outcome.mismatch, null);
+      assert.equal(outcome.compared, sound.compared + 1);
+    } else assert.deepEqual(outcome.mismatch, { round: 4, expected: digest, found: held });
+    const earlier = await replay(sandbox.path('journal'), { model: sandbox.model, to: 3 });
+    assert.equal(earlier.mismatch, null);
+  }
+});
+
 test('a journal whose checks hold and whose digest is false fails its verification, and names the round', async (t) => {
   const { sandbox, bytes, digest } = await journalOf(t);
   for (const forged of ['genesis', 'end'] as const) {
