@@ -29,6 +29,7 @@ import { publishArtifacts } from '../../worker/service/join.ts';
 import { isToParent } from '../../worker/service/parent.ts';
 import { SERVICE_VARIABLES } from '../../worker/service/settings.ts';
 import { unwritable } from '../../worker/system-error.ts';
+import { writeWhole } from '../../worker/whole-file.ts';
 import { type NatsPlace, placeOf } from '../status.ts';
 import { Children, type ChildrenEvents, type Launcher, type Said } from './children.ts';
 import type { CrewMember } from './crew.ts';
@@ -92,7 +93,8 @@ export class NatsVenue implements Venue {
           remedy: 'choose another directory with --out, or remove this one',
         },
       );
-    const place: NatsPlace = placeOf(directory.path) ?? { uid: randomUUID(), prefix: settings.prefix };
+    const known = placeOf(directory.path);
+    const place: NatsPlace = known ?? { uid: randomUUID(), prefix: settings.prefix };
     const names = jobNames(place.uid, place.prefix);
     const api: ApiOptions = settings.domain === undefined ? {} : { domain: settings.domain };
     const connection = await openNats({ ...settings.config, name: 'onebyte run' });
@@ -107,7 +109,7 @@ export class NatsVenue implements Venue {
           field: '--out',
           remedy: 'choose another directory with --out, or remove this one',
         });
-      await keep(directory, place);
+      if (known === null) await keep(directory, place);
       return new NatsVenue(directory, names, log, ledger, connection, api, {
         ...given,
         [NATS_VARIABLES.prefix]: place.prefix,
@@ -184,12 +186,10 @@ function freeDirectory(name: string): string {
 }
 
 async function keep({ path, nats }: RunDirectory, place: NatsPlace): Promise<void> {
-  try {
-    await makeFolder(path);
-    writeFileSync(nats, `${JSON.stringify(place, null, 2)}\n`);
-  } catch (error) {
-    throw unwritable(path, error);
-  }
+  await makeFolder(path).catch((cause: unknown) => {
+    throw unwritable(path, cause);
+  });
+  await writeWhole(nats, `${JSON.stringify(place, null, 2)}\n`);
 }
 
 /** Starts `onebyte worker`. */

@@ -75,6 +75,11 @@ export class Recorder {
     }
   }
 
+  /** The journal so far is on the disk on return. */
+  sync(): void {
+    this.#journal.sync();
+  }
+
   async close(): Promise<void> {
     this.#stop.abort();
     this.#journal.close();

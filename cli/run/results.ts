@@ -1,4 +1,4 @@
-import { stat, writeFile } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { relative } from 'node:path';
 import type { FineTuneJob } from '../../crds/job.ts';
 import type { Prepared } from '../../worker/engine/prepare.ts';
@@ -7,6 +7,7 @@ import { OnebyteError } from '../../worker/errors.ts';
 import { readJournal } from '../../worker/journal/file.ts';
 import { summarise } from '../../worker/journal/index.ts';
 import { exportSafetensors, writeFiles } from '../../worker/model/export.ts';
+import { writeWhole } from '../../worker/whole-file.ts';
 import { replay } from '../replay.ts';
 import { renderReport } from '../report/report.ts';
 import type { RunResult, WrittenFile } from '../view/events.ts';
@@ -80,10 +81,11 @@ export async function finishRun(options: FinishOptions): Promise<Finished> {
   const { wireBytes, seconds } = options;
   const { journalBytes } = recorder;
   const result = resultOf(ledger, recorder.observed, { wireBytes, journalBytes, files, verify, seconds });
-  await writeFile(directory.report, report(options, result, verify));
+  await writeWhole(directory.report, report(options, result, verify));
   const finished = summary(result, directory);
-  // Last: a directory with a result is a finished run.
-  await writeFile(directory.result, `${JSON.stringify(finished, null, 2)}\n`);
+  recorder.sync();
+  // Last, and once all else is on the disk: a directory with a result is a finished run.
+  await writeWhole(directory.result, `${JSON.stringify(finished, null, 2)}\n`);
   view.finish(result);
   return finished;
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, symlink } from 'node:fs/promises';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { random } from '../model/tiny.ts';
@@ -159,6 +159,23 @@ test('an unfinished run is not gone on with by another job; a job corrected befo
   assert.equal(wrong.code, 2);
   assert.match(wrong.stderr, /^error LABEL_UNKNOWN: label "pos" in row \d+ of source 'train'/m);
   assert.equal(resultOf(await sandbox.onebyte(...fresh)).rounds, 12);
+});
+
+test('a result that finds no room is none: the same command makes it', async (t) => {
+  if (process.platform !== 'linux') return t.skip('only Linux has /dev/full');
+  const sandbox = await Sandbox.create(t);
+  const command = ['run', await sandbox.job(), '--json', '--out', sandbox.path('run')];
+  await mkdir(sandbox.path('run'));
+  const running = sandbox.start(command);
+  await symlink('/dev/full', sandbox.path('run', `.result.json.${running.pid}.part`));
+  const { code, stderr } = await running.ended;
+  assert.equal(code, 1, stderr);
+  assert.match(stderr, /^error DISK_FULL: /m);
+  assert.deepEqual(
+    (await readdir(sandbox.path('run'))).filter((name) => name.includes('result.json')),
+    [],
+  );
+  assert.equal(resultOf(await sandbox.onebyte(...command)).rounds, 12);
 });
 
 /** A file system of its own for the run, or why there is none. */

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OnebyteError } from '../errors.ts';
 import { makeFolder } from '../folder.ts';
 import type { ArtifactReference } from '../journal/record.ts';
+import { writeWhole } from '../whole-file.ts';
 
 /** Reads an artifact from the first folder that has it, by its digest. @throws OnebyteError ARTIFACT_MISSING, DIGEST_MISMATCH */
 export async function readArtifact(
@@ -37,10 +38,7 @@ export async function readArtifact(
 /** Puts an artifact into a folder under its digest, whole or not at all. */
 export async function writeArtifact(bytes: Uint8Array, folder: string): Promise<string> {
   const digest = createHash('sha256').update(bytes).digest('hex');
-  const path = join(folder, digest);
   await makeFolder(folder);
-  const staging = `${path}.${process.pid}.tmp`;
-  await writeFile(staging, bytes);
-  await rename(staging, path);
+  await writeWhole(join(folder, digest), bytes);
   return digest;
 }

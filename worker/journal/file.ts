@@ -98,8 +98,13 @@ export class JournalWriter {
     this.#append(frame(body, ledger.chain));
   }
 
-  close(): void {
+  /** What was written is on the disk on return. */
+  sync(): void {
     fsyncSync(this.#file.fd);
+  }
+
+  close(): void {
+    this.sync();
     this.#file.close();
   }
 

@@ -1,8 +1,9 @@
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OnebyteError } from '../errors.ts';
 import { makeFolder } from '../folder.ts';
 import { unwritable } from '../system-error.ts';
+import { writeWhole } from '../whole-file.ts';
 import type { ModelFolder } from './folder.ts';
 import { openGguf } from './gguf/source.ts';
 import { mergeLowRank } from './merge.ts';
@@ -199,14 +200,8 @@ export async function exportOnnx(folder: ModelFolder, trained: Trained): Promise
 
 /** Writes the files into a folder; each is whole or not there. @throws {OnebyteError} FILE_UNWRITABLE, DISK_FULL */
 export async function writeFiles(dir: string, files: Files): Promise<void> {
-  try {
-    await makeFolder(dir);
-    for (const [name, bytes] of files) {
-      const part = join(dir, `.${name}.part`);
-      await writeFile(part, bytes);
-      await rename(part, join(dir, name));
-    }
-  } catch (cause) {
+  await makeFolder(dir).catch((cause: unknown) => {
     throw unwritable(dir, cause);
-  }
+  });
+  for (const [name, bytes] of files) await writeWhole(join(dir, name), bytes);
 }
