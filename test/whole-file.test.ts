@@ -25,12 +25,15 @@ test('a file that cannot be written stays what it was, and the error says where 
   const path = join(dir, 'a.json');
   await writeFile(path, 'one');
   const refused = async (at: string, code: string) =>
-    assert.rejects(writeWhole(at, 'two'), (error) => error instanceof OnebyteError && error.code === code);
+    assert.rejects(
+      writeWhole(at, 'two', 'me'),
+      (error) => error instanceof OnebyteError && error.code === code,
+    );
   await refused(join(dir, 'none', 'a.json'), 'FILE_UNWRITABLE');
   await mkdir(join(dir, 'taken'));
   await refused(join(dir, 'taken'), 'FILE_UNWRITABLE');
   if (process.platform === 'linux') {
-    await symlink('/dev/full', join(dir, `.a.json.${process.pid}.part`));
+    await symlink('/dev/full', join(dir, '.a.json.me.part'));
     await refused(path, 'DISK_FULL');
   }
   assert.equal(await readFile(path, 'utf8'), 'one');

@@ -4,12 +4,17 @@ import { unwritable } from './system-error.ts';
 
 /**
  * Writes a file that is there whole or is what it was before, also after a power loss: under another name first. On
- * return it is on the disk. @throws OnebyteError FILE_UNWRITABLE, DISK_FULL, and then nothing is left of it
+ * return it is on the disk. Others may write the same one at once, also on machines that share the disk.
+ * @param by whoever writes; in pods all processes have the same number, so by default it is told from others by chance
+ * @throws OnebyteError FILE_UNWRITABLE, DISK_FULL, and then nothing is left of it
  */
-export async function writeWhole(path: string, content: string | Uint8Array): Promise<void> {
+export async function writeWhole(
+  path: string,
+  content: string | Uint8Array,
+  by: string = crypto.randomUUID(),
+): Promise<void> {
   const folder = dirname(path);
-  // Several processes may write the same file.
-  const part = join(folder, `.${basename(path)}.${process.pid}.part`);
+  const part = join(folder, `.${basename(path)}.${by}.part`);
   try {
     await writeFile(part, content, { flush: true });
     await rename(part, path);
