@@ -85,7 +85,7 @@ export async function finishRun(options: FinishOptions): Promise<Finished> {
   const finished = summary(result, directory);
   recorder.sync();
   // Last, and once all else is on the disk: a directory with a result is a finished run.
-  await writeWhole(directory.result, `${JSON.stringify(finished, null, 2)}\n`);
+  await writeWhole(directory.result, `${JSON.stringify(finished, null, 2)}\n`, String(process.pid));
   view.finish(result);
   return finished;
 }
