@@ -27,7 +27,8 @@ export class HealthServer {
   /** @param port 0 for any that is free @throws OnebyteError WORKER_CONFIG_INVALID where it cannot be listened on */
   static async listen(pages: Pages, port: number, host?: string): Promise<HealthServer> {
     const server = createServer((request, response) => {
-      const path = new URL(request.url ?? '/', 'http://worker').pathname;
+      // Not `new URL`: it throws for what anybody may send, such as `//`, and would end the worker.
+      const path = (request.url ?? '/').split('?')[0]!;
       if (request.method !== 'GET' && request.method !== 'HEAD') answer(response, 405, 'GET or HEAD\n');
       else if (path === METRICS_PATH)
         pages.metrics().then(
