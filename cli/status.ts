@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { NatsConnection } from '@nats-io/transport-node';
-import { OnebyteError } from '../worker/errors.ts';
+import { follow, isNoise } from '../worker/journal/follow.ts';
 import {
   decodeBody,
   decodeProgress,
@@ -105,7 +105,10 @@ export function placeOf(path: string): NatsPlace | null {
   return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as NatsPlace) : null;
 }
 
-/** What the last record says; entries that are none of a run's are passed over. */
+/**
+ * What the last record says; entries that are none of a run's are passed over.
+ * @throws OnebyteError RECORD_VERSION, RECORD_UNKNOWN_KIND for a run of another version
+ */
 export async function lastRecord(log: NatsLog): Promise<Pick<RunStatus, 'progress' | 'end'>> {
   const last = await log.last();
   if (last === null) return { progress: null, end: null };
@@ -117,6 +120,8 @@ export async function lastRecord(log: NatsLog): Promise<Pick<RunStatus, 'progres
     const found = recordIn(entry);
     if (found !== null) return found;
   }
+  // A run of another version is one from its first entry on.
+  for await (const first of log.read(1, 1)) follow(emptyLedger(), first);
   return { progress: null, end: null };
 }
 
@@ -128,7 +133,7 @@ function recordIn({ data }: LogEntry): Pick<RunStatus, 'progress' | 'end'> | nul
     const record = decodeBody(body, emptyLedger());
     return { progress: summary, end: record.kind === 'end' ? record : null };
   } catch (error) {
-    if (error instanceof OnebyteError && /^RECORD_(INVALID|TRUNCATED)$/.test(error.code)) return null;
+    if (isNoise(error, true)) return null;
     throw error;
   }
 }

@@ -1,4 +1,4 @@
-import { OnebyteError } from '../errors.ts';
+import { type ErrorCode, OnebyteError } from '../errors.ts';
 import { decodeBody } from './codec.ts';
 import { type Envelope, openEnvelope } from './envelope.ts';
 import { advance, type Ledger } from './ledger.ts';
@@ -20,9 +20,9 @@ export interface Ignored {
 /**
  * Applies one log entry. The outcome depends on the two arguments alone, so all replicas agree on which entries count:
  * one that does not continue the chain (a writer that was late, or doubled by a retry), whose record cannot follow, or
- * whose summary is wrong is ignored.
- * @throws OnebyteError RECORD_UNKNOWN_KIND, RECORD_VERSION: newer replicas may apply what this one cannot read, so
- *   going on would part from them.
+ * whose summary is wrong is ignored. The genesis says of which version a run is: after it, what is of another version or
+ * kind is noise too, which anybody who may append could write. Newer programs write nothing else into a run of this one.
+ * @throws OnebyteError RECORD_UNKNOWN_KIND, RECORD_VERSION before the genesis: the run is one of another version.
  */
 export function follow(ledger: Ledger, entry: { readonly data: Uint8Array }): Followed | Ignored {
   try {
@@ -30,13 +30,18 @@ export function follow(ledger: Ledger, entry: { readonly data: Uint8Array }): Fo
     if (!equal(envelope.previous, ledger.chain)) return { ignored: 'it does not continue the chain' };
     return apply(ledger, envelope);
   } catch (error) {
-    if (
-      error instanceof OnebyteError &&
-      (error.code === 'RECORD_INVALID' || error.code === 'RECORD_TRUNCATED')
-    )
-      return { ignored: error.message };
+    if (isNoise(error, ledger.genesis !== null)) return { ignored: error.message };
     throw error;
   }
+}
+
+const MALFORMED: readonly ErrorCode[] = ['RECORD_INVALID', 'RECORD_TRUNCATED'];
+const FOREIGN: readonly ErrorCode[] = ['RECORD_UNKNOWN_KIND', 'RECORD_VERSION'];
+
+/** Whether an entry that is refused like this counts for nothing. @param begun whether the run's genesis is known */
+export function isNoise(error: unknown, begun: boolean): error is OnebyteError {
+  if (!(error instanceof OnebyteError)) return false;
+  return MALFORMED.includes(error.code) || (begun && FOREIGN.includes(error.code));
 }
 
 function apply(ledger: Ledger, { body, summaryBytes }: Envelope): Followed | Ignored {

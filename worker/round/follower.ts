@@ -67,7 +67,7 @@ export class Follower {
     this.#resync.abort();
   }
 
-  /** @throws OnebyteError RECORD_UNKNOWN_KIND, RECORD_VERSION: this program is too old for the run. */
+  /** @throws OnebyteError RECORD_UNKNOWN_KIND, RECORD_VERSION: the run is of another version. */
   async *steps(signal: AbortSignal): AsyncGenerator<Step, void, undefined> {
     for (let pause = PAUSE; !signal.aborted; pause = Math.min(2 * pause, LONGEST_PAUSE)) {
       this.#resync = new AbortController();

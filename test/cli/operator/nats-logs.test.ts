@@ -95,17 +95,33 @@ describe("the operator's logs on NATS", { skip }, () => {
       assert.deepEqual(summary.end, ledger.end && { reason: ledger.end.reason, digest: ledger.end.digest });
     }
     assert.ok(ledger.end, 'the run ended');
-    seq = await append(new Uint8Array([1, 2, 3]));
-    const state = await logs.last(job);
-    assert.equal(
-      state.type === 'known' && state.summary.end?.digest,
-      ledger.end?.digest,
-      'noise is passed over',
-    );
+    for (const noise of [
+      [1, 2, 3],
+      [0xb1, 2],
+    ]) {
+      seq = await append(Uint8Array.from(noise));
+      const state = await logs.last(job);
+      assert.equal(
+        state.type === 'known' && state.summary.end?.digest,
+        ledger.end?.digest,
+        'noise is passed over',
+      );
+    }
 
     await connection.close();
     await logs.remove(job);
     assert.deepEqual(await logs.last(job), { type: 'missing' });
+    await logs.remove(job);
+  });
+
+  test('a run of another version is said to be one', async () => {
+    const job = jobOf();
+    await logs.create(job);
+    const connection = await asWorker(job, 'tune-0');
+    const log = new NatsLog(connection, jobNames(job.uid));
+    await log.append(Uint8Array.of(0xb1, 2), { expectedLast: 0, id: 'newer' });
+    await assert.rejects(logs.last(job), { code: 'RECORD_VERSION' });
+    await connection.close();
     await logs.remove(job);
   });
 
