@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
-import { after, before, describe, it } from 'node:test';
+import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
+import type { NatsConnection } from '@nats-io/transport-node';
 import { NatsStore } from '../../worker/nats/store.ts';
 import { sha256 } from '../../worker/store/store.ts';
 import { missing } from '../tools/tool.ts';
@@ -82,5 +83,81 @@ describe('the store of a job behind a slow line', { skip }, () => {
     assert.notEqual(await slow.putSnapshot(other, small), null);
     assert.deepEqual(await slow.snapshots(), [other]);
     assert.deepEqual(await slow.getSnapshot(other), small);
+  });
+});
+
+describe('a store that a hostile worker writes to', { skip }, () => {
+  let system: NatsSystem;
+  let job: TestJob;
+  let connection: NatsConnection;
+  before(async () => {
+    system = await NatsSystem.start();
+  });
+  beforeEach(async () => {
+    job = await TestJob.make(system, 1 << 24);
+    connection = await job.connect();
+  });
+  afterEach(() => job.close());
+  after(() => system.end());
+
+  const snapshot = (seq: number, length: number) => {
+    const bytes = Uint8Array.from({ length }, (_, i) => (i * 7 + seq) & 255);
+    return { bytes, index: { digest: sha256(bytes), bytes: length, seq, round: seq } };
+  };
+  const write = (name: string, data: string | Uint8Array) =>
+    connection.request(`${job.names.store}.${name}`, data);
+  const forge = (place: number, index: object) => write(`snapshot.${place}.index`, JSON.stringify(index));
+
+  it('gives no room to what is said to be large, and finds the honest snapshot beside it', async () => {
+    const honest = snapshot(5, 20_000);
+    const store = new NatsStore(connection, job.names);
+    await store.putSnapshot(honest.index, honest.bytes);
+    for (const bytes of [68719476736, Number.MAX_SAFE_INTEGER, 1 << 30]) {
+      const huge = { digest: 'ab'.repeat(32), bytes, seq: Number.MAX_SAFE_INTEGER, round: 7 };
+      await forge(1, huge);
+      await write('snapshot.1.0', new Uint8Array(1 << 16));
+      const fresh = new NatsStore(connection, job.names);
+      assert.deepEqual(await fresh.snapshots(), [huge, honest.index]);
+      assert.equal(await fresh.getSnapshot(huge), null);
+      assert.deepEqual(await fresh.getSnapshot(honest.index), honest.bytes);
+    }
+    const digest = 'cd'.repeat(32);
+    await write(`artifact.${digest}.size`, '68719476736');
+    await write(`artifact.${digest}.0`, new Uint8Array(1 << 16));
+    assert.equal(await store.getArtifact(digest), null);
+  });
+
+  it('asks for nothing after the first piece that is missing', async () => {
+    const store = new NatsStore(connection, job.names);
+    const claimed = { digest: 'ab'.repeat(32), bytes: 1 << 15, seq: 9, round: 7 };
+    await forge(0, claimed);
+    await write('snapshot.0.0', new Uint8Array(1));
+    await write('snapshot.0.1', new Uint8Array(1));
+    const before = connection.stats().outMsgs;
+    assert.equal(await store.getSnapshot(claimed), null);
+    assert.ok(connection.stats().outMsgs - before < 20, `${connection.stats().outMsgs - before}`);
+  });
+
+  it('finds an honest snapshot though another place bears its name', async () => {
+    const honest = snapshot(5, 20_000);
+    const store = new NatsStore(connection, job.names);
+    await store.putSnapshot(honest.index, honest.bytes);
+    const again = { ...honest.index, seq: 6 };
+    await forge(1, again);
+    await write(
+      'snapshot.1.0',
+      honest.bytes.map((byte) => byte ^ 1),
+    );
+    for (const index of await store.snapshots())
+      assert.deepEqual(await store.getSnapshot(index), honest.bytes);
+  });
+
+  it('gives the place of what claims to be newer than the run to the next honest snapshot', async () => {
+    const store = new NatsStore(connection, job.names);
+    await forge(0, { digest: 'ab'.repeat(32), bytes: 1, seq: Number.MAX_SAFE_INTEGER, round: 7 });
+    const [first, second] = [snapshot(5, 20_000), snapshot(8, 30_000)];
+    for (const { index, bytes } of [first, second]) await store.putSnapshot(index, bytes);
+    assert.deepEqual(await store.snapshots(), [second.index, first.index]);
+    for (const { index, bytes } of [first, second]) assert.deepEqual(await store.getSnapshot(index), bytes);
   });
 });

@@ -151,9 +151,11 @@ describe('joining a run that is under way', { skip }, () => {
     const exponent = view.getInt32(8 + 4 * (view.getUint32(4, true) - 1), true);
     view.setFloat32(state.length - 4, view.getFloat32(state.length - 4, true) + 2 ** exponent, true);
     const wrong = encodeReplica({ ...right, state });
-    // Each takes the place of the older one.
-    await store.putSnapshot(indexOf(state, newest.seq + 1), state);
+    const connection = await job.connect();
+    for (const place of [0, 1])
+      await connection.request(`${job.names.store}.snapshot.${place}.index`, 'none is left');
     await store.putSnapshot(indexOf(wrong, newest.seq), wrong);
+    await store.putSnapshot(indexOf(state, newest.seq + 1), state);
     const second = start(job, 1);
     await second.said(/passed a snapshot over: the others have another state/);
     await second.answers('/startupz', 200);

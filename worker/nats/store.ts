@@ -35,8 +35,10 @@ const TELLING = 1 << 12;
 const LONGEST_SNAPSHOT = 60_000;
 /** Milliseconds that a slow line may need. */
 const PATIENCE = { timeoutMs: 120_000, tryMs: 60_000 };
-/** Most pieces of a snapshot that a reader believes in. */
-const MAX_PIECES = 1 << 20;
+/** Most pieces that a reader asks for: whoever may write here may write any number of tiny ones. */
+const MAX_PIECES = 1 << 16;
+/** Of snapshots. */
+const PLACES = [0, 1];
 
 /**
  * A run's snapshots and artifacts on NATS, in a stream that keeps one message per subject: a piece of an artifact, or of
@@ -45,8 +47,6 @@ const MAX_PIECES = 1 << 20;
 export class NatsStore implements Store {
   readonly #api: Api;
   readonly #names: JobNames;
-  /** Where snapshots were seen, by their digest. */
-  readonly #seen = new Map<Digest, number>();
   /** Milliseconds that a byte took on its way to the server; 0: nothing is known. */
   #perByte = 0;
 
@@ -80,14 +80,17 @@ export class NatsStore implements Store {
   }
 
   async snapshots(): Promise<SnapshotIndex[]> {
-    return newestFirst(await Promise.all([0, 1].map((place) => this.#index(place))));
+    return newestFirst(await this.#indexes());
   }
 
-  async getSnapshot(index: SnapshotIndex): Promise<Uint8Array | null> {
-    if (!this.#seen.has(index.digest)) await this.snapshots();
-    const place = this.#seen.get(index.digest);
-    if (place === undefined) return null;
-    return matching(await this.#getPieces(`snapshot.${place}`, index.bytes), index.digest);
+  async getSnapshot({ digest, bytes }: SnapshotIndex): Promise<Uint8Array | null> {
+    const indexes = await this.#indexes();
+    // Another place may bear the same name and hold something else.
+    for (const place of PLACES.filter((one) => indexes[one]?.digest === digest)) {
+      const found = matching(await this.#getPieces(`snapshot.${place}`, bytes), digest);
+      if (found !== null) return found;
+    }
+    return null;
   }
 
   async putArtifact(digest: Digest, bytes: Uint8Array): Promise<boolean> {
@@ -134,19 +137,23 @@ export class NatsStore implements Store {
     return (this.#api.connection.info?.max_payload ?? 1 << 20) - HEADERS_SIZE;
   }
 
-  /** The place of the older of the two snapshots there are. */
-  async #placeFor({ digest }: SnapshotIndex): Promise<number> {
-    const [first, second] = await Promise.all([0, 1].map((place) => this.#index(place)));
-    if (first?.digest === digest) return 0;
-    if (second?.digest === digest) return 1;
-    return (first?.seq ?? -1) <= (second?.seq ?? -1) ? 0 : 1;
+  /** The place of the older of the two snapshots there are, or of one that claims to be newer than the run is. */
+  async #placeFor({ digest, seq }: SnapshotIndex): Promise<number> {
+    const indexes = await this.#indexes();
+    const own = indexes.findIndex((index) => index?.digest === digest);
+    if (own >= 0) return own;
+    // Such a claim is a lie, or of a log that was cut since: neither is to keep its place for ever.
+    const [first, second] = indexes.map((index) => (index === null || index.seq > seq ? -1 : index.seq));
+    return first! <= second! ? 0 : 1;
   }
 
-  async #index(place: number): Promise<SnapshotIndex | null> {
-    const bytes = await this.#get(`snapshot.${place}.index`);
-    const index = bytes === null ? null : parseIndex(new TextDecoder().decode(bytes));
-    if (index !== null) this.#seen.set(index.digest, place);
-    return index;
+  /** By place. */
+  #indexes(): Promise<(SnapshotIndex | null)[]> {
+    const read = async (place: number) => {
+      const bytes = await this.#get(`snapshot.${place}.index`);
+      return bytes === null ? null : parseIndex(new TextDecoder().decode(bytes));
+    };
+    return Promise.all(PLACES.map(read));
   }
 
   /** @param patience milliseconds; gives up where the line is known to take longer, or the first piece shows it */
@@ -178,22 +185,25 @@ export class NatsStore implements Store {
     return fits;
   }
 
+  /** Null where they are not all there. Room is made for what is there, not for what somebody says that there is. */
   async #getPieces(place: string, length: number): Promise<Uint8Array | null> {
     if (!Number.isSafeInteger(length) || length < 0) return null;
     const first = await this.#get(`${place}.0`);
     if (first === null || first.length > length || (first.length === 0 && length > 0)) return null;
     const count = length === 0 ? 1 : Math.ceil(length / first.length);
     if (count > MAX_PIECES) return null;
-    const bytes = new Uint8Array(length);
-    bytes.set(first);
+    const pieces = [first];
     let whole = true;
     await inTurn(count - 1, WINDOW, async (k) => {
-      const piece = await this.#get(`${place}.${k + 1}`);
-      const at = (k + 1) * first.length;
-      if (piece === null || piece.length !== Math.min(first.length, length - at)) whole = false;
-      else bytes.set(piece, at);
+      const piece = whole ? await this.#get(`${place}.${k + 1}`) : null;
+      const due = Math.min(first.length, length - (k + 1) * first.length);
+      if (piece?.length !== due) whole = false;
+      else pieces[k + 1] = piece;
     });
-    return whole ? bytes : null;
+    if (!whole) return null;
+    const bytes = new Uint8Array(length);
+    for (const [i, piece] of pieces.entries()) bytes.set(piece, i * first.length);
+    return bytes;
   }
 
   /** @returns false where the store is full or there is none @throws LogUnavailable; OnebyteError NATS_DENIED */
