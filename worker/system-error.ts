@@ -1,6 +1,6 @@
 import { OnebyteError } from './errors.ts';
 import { isDiskFull } from './log/append-file.ts';
-import { LogFull } from './log/log.ts';
+import { LogFull, LogUnavailable } from './log/log.ts';
 
 /** Calls that change what is on the disk. `open` is not among them: it serves both, and what is read is opened first. */
 const WRITING = new Set([
@@ -21,6 +21,8 @@ const WRITING = new Set([
 export function asOnebyteError(error: unknown): OnebyteError {
   if (error instanceof OnebyteError) return error;
   if (isDiskFull(error) || error instanceof LogFull) return diskFull(error as Error);
+  if (error instanceof LogUnavailable && error.remedy !== undefined)
+    return new OnebyteError('NATS_UNREACHABLE', error.message, { cause: error.cause, remedy: error.remedy });
   const { syscall, path, code } = error as { syscall?: string; path?: string; code?: string };
   if (syscall !== undefined && path !== undefined) {
     const writes = WRITING.has(syscall) || code === 'EROFS';

@@ -96,7 +96,7 @@ describe('onebyte status', { skip }, () => {
     await guarded.end();
   });
 
-  it('says that there is no such run, and that there is no server', async () => {
+  it('says that there is no such run, that there is no server, or none with JetStream', async () => {
     const unknown = await status('nobody');
     assert.equal(unknown.code, 1);
     assert.match(
@@ -106,6 +106,17 @@ describe('onebyte status', { skip }, () => {
     const nowhere = await start(['x', '--nats', 'nats://127.0.0.1:1']);
     assert.equal(nowhere.code, 1);
     assert.match(nowhere.said, /^error NATS_UNREACHABLE/);
+    const off = await NatsSystem.start({ jetstream: null });
+    const silent = await start(['x', '--nats', off.url()]);
+    await off.end();
+    const elsewhere = await start(['x', '--nats', system.url()], { ONEBYTE_NATS_DOMAIN: 'elsewhere' });
+    for (const { code, said } of [silent, elsewhere]) {
+      assert.equal(code, 1);
+      assert.match(
+        said,
+        /^error NATS_UNREACHABLE: JetStream does not answer[\s\S]*nats-server -js.*ONEBYTE_NATS_DOMAIN/,
+      );
+    }
     const unset = await start(['x']);
     assert.equal(unset.code, 2);
     assert.match(unset.said, /^error NATS_CONFIG_INVALID[\s\S]*ONEBYTE_NATS_URL/);

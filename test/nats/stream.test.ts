@@ -139,11 +139,19 @@ describe('the stream of a job', { skip }, () => {
       await assert.rejects(waitForStream(connection, names, new AbortController().signal), refused);
     });
 
-  it('is missing where JetStream is off', async () => {
+  it('is not to be had where JetStream is off, or has no leader', async () => {
     const off = await NatsSystem.start({ jetstream: null });
     const other = await openNats({ servers: off.urls });
     const log = { timeoutMs: 300 };
-    await assert.rejects(checkStream(other, jobNames('u'), log), { name: 'LogUnavailable' });
+    await assert.rejects(checkStream(other, jobNames('u'), log), {
+      name: 'LogUnavailable',
+      message: /JetStream does not answer/,
+    });
+    // What servers say that have not chosen who leads them.
+    const answer = JSON.stringify({ error: { err_code: 10008, description: 'temporarily unavailable' } });
+    other.subscribe('$JS.API.STREAM.INFO.*', { callback: (_, message) => void message.respond(answer) });
+    for (const timeoutMs of [100, 130, 160, 190])
+      await assert.rejects(checkStream(other, jobNames('u'), { timeoutMs }), { name: 'LogUnavailable' });
     await other.close();
     await off.end();
   });

@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { OnebyteError } from '../../worker/errors.ts';
 import { LogFull, LogUnavailable } from '../../worker/log/log.ts';
 import { NATS_VARIABLES } from '../../worker/nats/config.ts';
+import { unavailable } from '../../worker/nats/failure.ts';
 import type { EnginePort } from '../../worker/round/engine-port.ts';
 import { fatalOf, terminationMessage } from '../../worker/service/fatal.ts';
 import { alive, ready, STEPPING_MS, startedUp, type Vitals } from '../../worker/service/health.ts';
@@ -123,7 +124,10 @@ describe('a fatal mistake', () => {
     const code = (error: unknown) => fatalOf(error).code;
     assert.equal(code(new OnebyteError('DATA_EMPTY', 'x')), 'DATA_EMPTY');
     assert.equal(code(new LogFull('x')), 'LOG_FULL');
-    assert.equal(code(new LogUnavailable('x')), 'NATS_UNREACHABLE');
+    assert.equal(code(unavailable('x')), 'NATS_UNREACHABLE');
+    assert.equal(fatalOf(unavailable('x')).remedy, unavailable('x').remedy);
+    // Of a log on this machine's disk.
+    assert.equal(code(new LogUnavailable('x')), 'INTERNAL');
     assert.equal(code(new TypeError('x')), 'INTERNAL');
     assert.equal(code('x'), 'INTERNAL');
   });

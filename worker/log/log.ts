@@ -55,4 +55,11 @@ export class LogFull extends Error {
 /** Nobody answered in time, or the connection is down. The append may or may not have happened: read to find out. */
 export class LogUnavailable extends Error {
   override readonly name = 'LogUnavailable';
+  /** What people can do about it, where the log is on a server. */
+  readonly remedy: string | undefined;
+
+  constructor(message: string, options: ErrorOptions & { readonly remedy?: string } = {}) {
+    super(message, options);
+    this.remedy = options.remedy;
+  }
 }

@@ -1,5 +1,6 @@
 import { headers, type NatsConnection } from '@nats-io/transport-node';
 import { API_CODES, Api, ApiError, type ApiOptions, parse } from '../nats/api.ts';
+import { unavailable } from '../nats/failure.ts';
 import { HEADERS, type JobNames } from '../nats/names.ts';
 import { Prints } from '../nats/prints.ts';
 import { Reader } from '../nats/reader.ts';
@@ -80,7 +81,7 @@ export class NatsLog implements Log {
       code === API_CODES.accountStorage ||
       (code === API_CODES.storeFailed && /maximum|no space|insufficient|exceed/i.test(message));
     if (full) throw new LogFull(`the log takes no more: ${message}`, { cause: error });
-    throw new LogUnavailable(`the log refused an append: ${message}`, { cause: error });
+    throw unavailable(`the log refused an append: ${message}`, error);
   }
 
   async last(): Promise<LogEntry | null> {

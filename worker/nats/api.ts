@@ -5,8 +5,7 @@ import {
   type NatsConnection,
   type RequestOptions,
 } from '@nats-io/transport-node';
-import { LogUnavailable } from '../log/log.ts';
-import { deniedError, isClosed, isDenied } from './failure.ts';
+import { deniedError, isClosed, isDenied, unavailable } from './failure.ts';
 import { Link } from './link.ts';
 import { apiPrefix } from './names.ts';
 
@@ -82,8 +81,9 @@ export class Api {
         const answer = await this.send(this.subject(name), data, until);
         return parse<T>(answer);
       } catch (error) {
-        const passing = error instanceof ApiError && PASSING.has(error.code);
-        if (!passing || performance.now() + PAUSE > until) throw error;
+        if (!(error instanceof ApiError) || !PASSING.has(error.code)) throw error;
+        if (performance.now() + PAUSE > until)
+          throw unavailable(`JetStream cannot answer yet: ${error.message}`, error);
         await pause();
       }
     }
@@ -113,7 +113,7 @@ export class Api {
       }
     }
     const reason = this.link.up ? 'the NATS server did not answer in time' : 'there is no connection to NATS';
-    throw new LogUnavailable(reason, { cause: why });
+    throw unavailable(reason, why);
   }
 
   /** Null where the connection is lost: what was sent over it may never be answered. */

@@ -1,5 +1,6 @@
 import { errors, type NatsConnection } from '@nats-io/transport-node';
 import { OnebyteError } from '../errors.ts';
+import { LogUnavailable } from '../log/log.ts';
 
 /** Codes that Node gives to failures of TLS, apart from those that begin with ERR_TLS or ERR_SSL. */
 const TLS_CODES = new Set([
@@ -16,6 +17,10 @@ const TLS_CODES = new Set([
   'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
 ]);
+
+const CHECK = 'Check the URL, that the server runs, and what lies between: firewall, NetworkPolicy, DNS.';
+const JETSTREAM =
+  'Start the server with JetStream (nats-server -js), and check ONEBYTE_NATS_DOMAIN, which is for a JetStream domain alone.';
 
 /**
  * Why a connection could not be made, or ended for good, in words of ours.
@@ -35,15 +40,22 @@ export function connectionError(cause: unknown, servers: readonly string[], secu
       cause,
       remedy: 'Check the CA file, the host name in the server certificate, and the client certificate.',
     });
-  const check = 'Check the URL, that the server runs, and what lies between: firewall, NetworkPolicy, DNS.';
   // With TLS 1.3 the client is done before the server looks at its certificate, and only finds the line dead.
   const silent = cause instanceof errors.TimeoutError && secured;
   const hint =
     ' A server that wants a client certificate and sees none that it trusts does not answer either.';
   return new OnebyteError('NATS_UNREACHABLE', `no NATS server answers at ${at}: ${message || code}`, {
     cause,
-    remedy: silent ? check + hint : check,
+    remedy: silent ? CHECK + hint : CHECK,
   });
+}
+
+/** No answer, or none that helps: it may come later. @param cause what the last try met */
+export function unavailable(reason: string, cause?: unknown): LogUnavailable {
+  const nobody = cause instanceof errors.RequestError && cause.isNoResponders();
+  return nobody
+    ? new LogUnavailable('JetStream does not answer on this NATS server', { cause, remedy: JETSTREAM })
+    : new LogUnavailable(reason, { cause, remedy: CHECK });
 }
 
 /** A request or subscription that the credentials do not allow. */

@@ -1,7 +1,7 @@
 import { createInbox, type Msg } from '@nats-io/transport-node';
-import { type LogEntry, LogUnavailable } from '../log/log.ts';
+import type { LogEntry } from '../log/log.ts';
 import { API_CODES, type Api, ApiError } from './api.ts';
-import { deniedError } from './failure.ts';
+import { deniedError, unavailable } from './failure.ts';
 import { HEADERS, type JobNames } from './names.ts';
 
 export interface Batch {
@@ -53,7 +53,7 @@ export class Reader {
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       if (error.code === API_CODES.notFound) return null;
-      throw new LogUnavailable(`the log cannot be read: ${error.message}`, { cause: error });
+      throw unavailable(`the log cannot be read: ${error.message}`, error);
     }
   }
 
@@ -70,7 +70,7 @@ export class Reader {
       if (batch !== null) return batch;
       await new Promise((resolve) => setTimeout(resolve, PAUSE));
     }
-    throw new LogUnavailable('the log did not answer in time');
+    throw unavailable('the log did not answer in time');
   }
 
   /** Null where the answer broke off. */

@@ -2,6 +2,7 @@ import type { NatsConnection } from '@nats-io/transport-node';
 import { OnebyteError } from '../errors.ts';
 import { LogUnavailable } from '../log/log.ts';
 import { API_CODES, Api, ApiError, type ApiOptions } from './api.ts';
+import { unavailable } from './failure.ts';
 import { type JobNames, METADATA, STREAM_FORMAT } from './names.ts';
 
 export interface StreamOptions extends ApiOptions {
@@ -133,8 +134,7 @@ async function change(api: Api, what: 'CREATE' | 'UPDATE', config: StreamConfig)
     return await api.call<StreamInfo>(`STREAM.${what}.${config.name}`, config);
   } catch (cause) {
     if (!(cause instanceof ApiError)) throw cause;
-    if (cause.code === API_CODES.streamExists)
-      throw new LogUnavailable('the stream was made meanwhile', { cause });
+    if (cause.code === API_CODES.streamExists) throw unavailable('the stream was made meanwhile', cause);
     throw new OnebyteError('NATS_STREAM_INVALID', `NATS will not keep ${config.name}: ${cause.message}`, {
       cause,
       remedy: "Check the account's JetStream limits, the log's size and its number of replicas.",

@@ -2,7 +2,7 @@ import type { Subscription } from '@nats-io/transport-node';
 import type { LogEntry, LogEvent } from '../log/log.ts';
 import { LogUnavailable } from '../log/log.ts';
 import type { Api } from './api.ts';
-import { connectionError, deniedError } from './failure.ts';
+import { connectionError, deniedError, unavailable } from './failure.ts';
 import type { JobNames } from './names.ts';
 import { common, type Prints } from './prints.ts';
 import { entryOf, type Reader } from './reader.ts';
@@ -273,6 +273,6 @@ export class Tail {
   async #closed(): Promise<unknown> {
     const reason = await this.#api.connection.closed();
     const { servers } = this.#api.link.options;
-    return reason ? connectionError(reason, servers) : new LogUnavailable('the connection was closed');
+    return reason ? connectionError(reason, servers) : unavailable('the connection was closed');
   }
 }

@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { OnebyteError } from '../errors.ts';
-import { LogFull, LogUnavailable } from '../log/log.ts';
+import { LogFull } from '../log/log.ts';
 import { asOnebyteError } from '../system-error.ts';
 
 /** The kubelet shows so much of a termination message. */
@@ -14,11 +14,6 @@ export function fatalOf(error: unknown): OnebyteError {
       cause: error,
       remedy:
         'Give the stream more room (max_bytes), or the server more disk; workers then go on where they were.',
-    });
-  if (error instanceof LogUnavailable)
-    return new OnebyteError('NATS_UNREACHABLE', error.message, {
-      cause: error,
-      remedy: 'Check that the server runs, and what lies between: firewall, NetworkPolicy, DNS.',
     });
   return asOnebyteError(error);
 }

@@ -1,6 +1,5 @@
 import { errors, type NatsConnection } from '@nats-io/transport-node';
-import { LogUnavailable } from '../log/log.ts';
-import { deniedError, isClosed, isDenied } from '../nats/failure.ts';
+import { deniedError, isClosed, isDenied, unavailable } from '../nats/failure.ts';
 import { broadcastSubject, busSubscriptions, type JobNames } from '../nats/names.ts';
 
 /** Workers that prepare a new run, seen from one of them. */
@@ -37,8 +36,7 @@ export class NatsPreparers implements Preparers {
     } catch (error) {
       if (error instanceof errors.RequestError && error.isNoResponders()) return false;
       if (isDenied(error)) throw deniedError(error);
-      if (isClosed(error, this.#connection))
-        throw new LogUnavailable('there is no connection to NATS', { cause: error });
+      if (isClosed(error, this.#connection)) throw unavailable('there is no connection to NATS', error);
       if (!(error instanceof errors.TimeoutError)) throw error;
     }
     return true;
