@@ -12,7 +12,7 @@ import type { GenesisRecord } from '../worker/journal/record.ts';
 import { type Log, LogUnavailable } from '../worker/log/log.ts';
 import { NatsLog } from '../worker/log/nats.ts';
 import type { ApiOptions } from '../worker/nats/api.ts';
-import { openNats } from '../worker/nats/connect.ts';
+import { closedForGood, openNats } from '../worker/nats/connect.ts';
 import { inboxPrefix, jobNames, token } from '../worker/nats/names.ts';
 import { NatsStore } from '../worker/nats/store.ts';
 import { waitForStream } from '../worker/nats/stream.ts';
@@ -76,10 +76,13 @@ async function exportEnded(env: Environment, logger: Logger, signal: AbortSignal
   try {
     const { domain } = nats;
     const api: ApiOptions = domain === undefined ? {} : { domain };
-    await waitForStream(connection, names, signal, api);
-    logger.info('copying the journal');
     const journal = join(stage, JOURNAL_NAME);
-    const genesis = await copyJournal(new NatsLog(connection, names, api), journal, signal);
+    const copied = async () => {
+      await waitForStream(connection, names, signal, api);
+      logger.info('copying the journal');
+      return copyJournal(new NatsLog(connection, names, api), journal, signal);
+    };
+    const genesis = await Promise.race([copied(), closedForGood(connection)]);
     checkJob(assignment, genesis);
     logger.info('fetching the model');
     const note = (line: string) => logger.info(line);

@@ -146,6 +146,32 @@ describe('onebyte worker, set up wrongly,', { skip }, () => {
     await refuses(start(job.names.uid, 0), 0, 1, /^LOG_FULL: [\s\S]*remedy: /);
   });
 
+  it('ends once its credentials are taken away, whatever it waits for by then', async () => {
+    await on.lab.job({ output: { uri: `file://${on.lab.path('out')}`, formats: ['safetensors'] } });
+    const users = [
+      { user: 'admin', password: 'admin' },
+      { user: 'w', password: 'w' },
+    ];
+    const guarded = await NatsSystem.start({ config: { authorization: { users } } });
+    const admin = await openNats({ servers: guarded.urls, user: 'admin', password: 'admin' });
+    const [names, absent] = [jobNames(on.lab.freshUid()), on.lab.freshUid()];
+    await createStream(admin, names, { maxBytes: MAX_BYTES });
+    const env = { ONEBYTE_NATS_USER: 'w', ONEBYTE_NATS_PASSWORD: 'w', ONEBYTE_HEAD_START_SECONDS: '3600' };
+    const early = start(absent, 0, env, on.lab, guarded);
+    const waiting = start(names.uid, 1, env, on.lab, guarded);
+    const exporting = on.lab.exporter(guarded, names.uid, env);
+    await early.said(/waiting for the stream/);
+    await waiting.said(/looking for the beginning/);
+    await exporting.said(/copying the journal/);
+    await guarded.reload({ authorization: { users: users.slice(0, 1) } });
+    await refuses(early, 0, 2, /^NATS_DENIED: .*credentials/);
+    await refuses(waiting, 1, 2, /^NATS_DENIED: .*credentials/);
+    assert.equal((await exporting.ended).code, 2);
+    assert.match(await on.lab.lastWords('lab-export'), /^NATS_DENIED: .*credentials/);
+    await admin.close();
+    await guarded.end();
+  });
+
   it('is not let in with wrong credentials, nor with those of another worker', async () => {
     await on.lab.job();
     const names = jobNames(on.lab.freshUid());

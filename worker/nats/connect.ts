@@ -87,6 +87,15 @@ export async function openNats(config: NatsConfig, options: OpenOptions = {}): P
   }
 }
 
+/** Rejects with the reason once the connection is closed, which is for good, as when its credentials are taken away. */
+export async function closedForGood(connection: NatsConnection): Promise<never> {
+  const reason = await connection.closed();
+  throw connectionError(
+    reason ?? new Error('the connection was closed'),
+    Link.of(connection).options.servers,
+  );
+}
+
 /** @throws OnebyteError FILE_UNREADABLE for a file that cannot be read now. */
 export function connectionOptions(config: NatsConfig): ConnectionOptions {
   const { tls } = config;

@@ -12,8 +12,7 @@ import { MemberMetrics } from '../metrics/member.ts';
 import { watchProcess } from '../metrics/process.ts';
 import { Metrics } from '../metrics/registry.ts';
 import type { ApiOptions } from '../nats/api.ts';
-import { openNats } from '../nats/connect.ts';
-import { connectionError } from '../nats/failure.ts';
+import { closedForGood, openNats } from '../nats/connect.ts';
 import { Link, type SocketBytes } from '../nats/link.ts';
 import { inboxPrefix, type JobNames, jobNames, memberId } from '../nats/names.ts';
 import { waitForStream } from '../nats/stream.ts';
@@ -127,12 +126,11 @@ export class WorkerService {
   }
 
   async #live(assignment: Assignment, opened: (connection: NatsConnection) => void): Promise<Outcome> {
-    const { nats, worker, group } = this.#settings;
-    const names = jobNames(assignment.uid, nats.prefix);
-    const api: ApiOptions = nats.domain === undefined ? {} : { domain: nats.domain };
+    const { nats, worker } = this.#settings;
+    const { uid } = jobNames(assignment.uid, nats.prefix);
     this.#phase('connecting to NATS');
     const connection = await openNats(
-      { inboxPrefix: inboxPrefix(names.uid, worker, nats.prefix), ...nats.config, name: worker },
+      { inboxPrefix: inboxPrefix(uid, worker, nats.prefix), ...nats.config, name: worker },
       {
         wait: this.#stop.signal,
         onFailure: (error) => this.#logger.warn({ code: error.code }, error.message),
@@ -140,6 +138,14 @@ export class WorkerService {
     );
     opened(connection);
     this.#watchLink(connection);
+    // Without it, whatever is waited for would never come.
+    return Promise.race([this.#join(assignment, connection), closedForGood(connection)]);
+  }
+
+  async #join(assignment: Assignment, connection: NatsConnection): Promise<Outcome> {
+    const { nats, worker, group } = this.#settings;
+    const names = jobNames(assignment.uid, nats.prefix);
+    const api: ApiOptions = nats.domain === undefined ? {} : { domain: nats.domain };
     this.#phase(`waiting for the stream ${names.stream}`);
     await waitForStream(connection, names, this.#stop.signal, api);
     const log = new NatsLog(connection, names, api);
@@ -171,10 +177,7 @@ export class WorkerService {
       ...(landed === null ? {} : { start: landed.start }),
       ...(store === null ? {} : this.#keeping(store, landed?.start.ledger ?? emptyLedger())),
     });
-    connection.closed().then((reason) => {
-      const { servers } = Link.of(connection).options;
-      driver.abort(connectionError(reason ?? new Error('the connection was closed'), servers));
-    });
+    closedForGood(connection).catch((reason) => driver.abort(reason));
     this.#describe(genesis, names);
     return driver.done;
   }
