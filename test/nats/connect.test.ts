@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -141,6 +143,22 @@ describe('a connection to NATS', { skip }, () => {
     await assert.rejects(openNats({ servers, tls: other }), { code: 'NATS_TLS' });
     const elsewhere = await start({ tls: tls('elsewhere') });
     await assert.rejects(openNats({ servers: elsewhere.urls, tls: { caFile } }), { code: 'NATS_TLS' });
+  });
+
+  it('is tried again where its line breaks as it is being secured', async () => {
+    const info = { server_id: 'x', version: '2.11.0', max_payload: 1 << 20, proto: 1, tls_required: true };
+    for (const handshakeFirst of [false, true]) {
+      // What a proxy does whose server is about to start.
+      const server = createServer((socket) => {
+        if (!handshakeFirst) socket.write(`INFO ${JSON.stringify(info)}\r\n`);
+        socket.on('error', () => {}).once('data', () => socket.end());
+      }).listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const { port } = server.address() as AddressInfo;
+      const config = { servers: [`tls://127.0.0.1:${port}`], tls: { caFile, handshakeFirst } };
+      await assert.rejects(openNats(config), { code: 'NATS_UNREACHABLE' }, `TLS first: ${handshakeFirst}`);
+      server.close();
+    }
   });
 
   it('refuses a plain server where it was told to use TLS', async () => {

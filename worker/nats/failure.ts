@@ -18,6 +18,9 @@ const TLS_CODES = new Set([
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
 ]);
 
+/** What says of a line that it broke, whatever was being said over it: Node tells of TLS there too. */
+const BROKEN = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT']);
+
 const CHECK = 'Check the URL, that the server runs, and what lies between: firewall, NetworkPolicy, DNS.';
 const JETSTREAM =
   'Start the server with JetStream (nats-server -js), and check ONEBYTE_NATS_DOMAIN, which is for a JetStream domain alone.';
@@ -35,7 +38,7 @@ export function connectionError(cause: unknown, servers: readonly string[], secu
       remedy: 'Check user, password, token, NKey or credentials file, and whether they have expired.',
     });
   const { code, message } = describe(cause);
-  if (TLS_CODES.has(code) || /^ERR_(TLS|SSL)|\bTLS\b/i.test(code) || /\btls\b|certificate/i.test(message))
+  if (!isBroken(cause) && isOfTls(code, message))
     return new OnebyteError('NATS_TLS', `no secured connection to ${at}: ${message || code}`, {
       cause,
       remedy: 'Check the CA file, the host name in the server certificate, and the client certificate.',
@@ -84,6 +87,16 @@ export function isClosed(error: unknown, connection: NatsConnection): boolean {
     error instanceof errors.ClosedConnectionError ||
     error instanceof errors.DrainingConnectionError
   );
+}
+
+function isBroken(error: unknown): boolean {
+  for (let at = error; at instanceof Error; at = at.cause)
+    if (BROKEN.has((at as NodeJS.ErrnoException).code ?? '')) return true;
+  return false;
+}
+
+function isOfTls(code: string, message: string): boolean {
+  return TLS_CODES.has(code) || /^ERR_(TLS|SSL)|\bTLS\b/i.test(code) || /\btls\b|certificate/i.test(message);
 }
 
 function describe(error: unknown): { code: string; message: string } {
