@@ -1,6 +1,7 @@
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Digest } from '../journal/record.ts';
+import { writeWhole } from '../whole-file.ts';
 import {
   matching,
   newestFirst,
@@ -75,9 +76,7 @@ export class FolderStore implements Store {
 /** Whole or not at all. */
 async function put(folder: string, name: string, bytes: Uint8Array): Promise<void> {
   await mkdir(folder, { recursive: true });
-  const staging = join(folder, `.${name}.${process.pid}`);
-  await writeFile(staging, bytes);
-  await rename(staging, join(folder, name));
+  await writeWhole(join(folder, name), bytes);
 }
 
 async function readBytes(path: string): Promise<Uint8Array | null> {
