@@ -73,10 +73,13 @@ describe('the settings for NATS in the environment', () => {
   const absent = join(folder, 'absent');
   const mistakes: [string, Settings, RegExp[]][] = [
     ['no URL', {}, [/ONEBYTE_NATS_URL: is missing/]],
-    ['a URL of another kind', { url: 'http://a' }, [/ONEBYTE_NATS_URL: 'http:\/\/a' is no URL/]],
+    ['a URL of another kind', { url: 'http://a' }, [/ONEBYTE_NATS_URL: is no URL/]],
     ['a URL without its protocol', { url: 'nats:4222' }, [/ONEBYTE_NATS_URL/]],
     ['a URL with a path', { url: 'nats://a/b' }, [/has a path/]],
     ['protocols that do not mix', { url: 'nats://a,ws://b' }, [/mixes ws/]],
+    ['one of several URLs', { url: 'nats://a, b' }, [/number 2 of 2 between commas is no URL/]],
+    ['a bare % in a password', { url: 'nats://me:5%@a' }, [/a % .*percent-encode user and password/]],
+    ['no UTF-8 in a password', { url: 'nats://me:%ff@a' }, [/percent-encode user and password/]],
     ['two users', { url: 'nats://me:pw@a', user: 'you' }, [/names a user/]],
     [
       'two ways in',
@@ -122,9 +125,27 @@ describe('the settings for NATS in the environment', () => {
     });
 
   it('do not repeat a password in what they complain of', () => {
-    assert.throws(
-      () => read({ url: 'http://me:secret@a' }),
-      (error: Error) => !error.message.includes('secret'),
-    );
+    const passwords = [
+      'secret',
+      'sec/ret',
+      '12/secret',
+      'sec,ret',
+      'sec?ret',
+      'sec#ret',
+      'sec%ret',
+      '12,x://sec@ret',
+      'sec@/ret',
+    ];
+    const urls = passwords.flatMap((password) => [`http://me:${password}@a`, `nats://me:${password}@a/b`]);
+    for (const url of urls)
+      assert.throws(
+        () => read({ url }),
+        (error: Error & { code: string }) => {
+          assert.equal(error.code, 'NATS_CONFIG_INVALID', url);
+          assert.doesNotMatch(error.message, /sec|ret|12/, url);
+          assert.match(error.message, /percent-encode user and password/);
+          return true;
+        },
+      );
   });
 });

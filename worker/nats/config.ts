@@ -117,21 +117,39 @@ function readServers(
   }
   const servers: string[] = [];
   let found: { user: string; password: string } | undefined;
-  for (const part of text.split(',').map((item) => item.trim())) {
+  const parts = text.split(',').map((item) => item.trim());
+  for (const [i, part] of parts.entries()) {
+    // By its place alone: of what is no URL nobody can say which part is a password.
+    const which = parts.length === 1 ? '' : `number ${i + 1} of ${parts.length} between commas `;
     const url = URL.canParse(part) ? new URL(part) : null;
+    const account = url === null ? null : accountIn(url);
     if (url === null || !/^(nats|tls|wss?):$/.test(url.protocol) || url.hostname === '')
-      complain(
-        'url',
-        `'${part.replace(/\/\/[^@/]*@/, '//')}' is no URL such as nats://host:4222 or tls://host:4222`,
-      );
-    else if (!/^\/?$/.test(url.pathname) || url.search !== '') complain('url', `'${url.host}' has a path`);
+      complain('url', `${which}is no URL such as nats://host:4222 or tls://host:4222${encoding(text)}`);
+    else if (!/^\/?$/.test(url.pathname) || url.search !== '')
+      complain('url', `${which}has a path${encoding(text)}`);
+    else if (account === null) complain('url', `${which}has a % that stands for nothing${encoding(text)}`);
     else {
-      if (url.username !== '')
-        found = { user: decodeURIComponent(url.username), password: decodeURIComponent(url.password) };
+      if (account.user !== '') found = account;
       servers.push(`${url.protocol}//${url.hostname}:${url.port || PORTS[url.protocol]}`);
     }
   }
   return { servers, ...found };
+}
+
+/** Null where its percent signs say nothing. */
+function accountIn(url: URL): { user: string; password: string } | null {
+  try {
+    return { user: decodeURIComponent(url.username), password: decodeURIComponent(url.password) };
+  } catch {
+    return null;
+  }
+}
+
+/** What most often makes a URL with a password none. */
+function encoding(text: string): string {
+  return text.includes('@')
+    ? '; percent-encode user and password, such as %2F for / and %2C for a comma'
+    : '';
 }
 
 function checkAuthentication(values: Values, complain: Complain): void {

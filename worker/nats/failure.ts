@@ -107,5 +107,5 @@ function describe(error: unknown): { code: string; message: string } {
 }
 
 function withoutPassword(server: string): string {
-  return server.replace(/\/\/[^@/]*@/, '//');
+  return server.replace(/\/\/.*@/, '//');
 }
