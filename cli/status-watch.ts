@@ -1,6 +1,6 @@
 import { emptyLedger, type Ledger } from '../worker/journal/index.ts';
+import type { Log } from '../worker/log/log.ts';
 import { observe } from '../worker/round/observer.ts';
-import type { Connected } from './status.ts';
 import type { Observed } from './view/events.ts';
 import { capabilities, createView, type View } from './view/live.ts';
 import { observationsOf } from './view/observe.ts';
@@ -8,18 +8,26 @@ import { planOf } from './view/plan.ts';
 
 /** Shows a run as it goes, from its log alone, until it ends or `signal` aborts. */
 export async function watch(
-  { log }: Pick<Connected, 'log'>,
+  { log }: { readonly log: Log },
   stream: NodeJS.WriteStream,
   signal: AbortSignal,
 ): Promise<void> {
   const known = (await log.last())?.seq ?? 0;
-  const past: Observed[] = [];
+  let past: { readonly seq: number; readonly seen: readonly Observed[] }[] = [];
   let view: View | null = null;
   let before: Ledger = emptyLedger();
   let caughtUp = false;
+  const catchUp = () => {
+    const observed = past.flatMap(({ seen }) => seen);
+    if (!caughtUp && observed.length > 0) view?.observe({ type: 'resumed', observed });
+    caughtUp = true;
+  };
   try {
     for await (const { seq, record, body, ledger } of observe(log, signal)) {
       if (record === null || body === null) {
+        // What the log still holds has been read, and what follows is new.
+        past = past.filter((one) => one.seq <= seq);
+        catchUp();
         view?.observe({
           type: 'notice',
           level: 'warning',
@@ -40,12 +48,11 @@ export async function watch(
             });
       const seen = observationsOf(before, ledger, record, body.length);
       before = ledger;
-      if (seq < known) {
-        for (const one of seen) past.push(one);
+      if (!caughtUp && seq < known) {
+        past.push({ seq, seen });
         continue;
       }
-      if (!caughtUp && past.length > 0) view?.observe({ type: 'resumed', observed: past });
-      caughtUp = true;
+      catchUp();
       for (const one of seen) view?.observe(one);
     }
   } finally {

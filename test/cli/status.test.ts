@@ -1,14 +1,22 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
 import { after, before, describe, it } from 'node:test';
+import { watch } from '../../cli/status-watch.ts';
+import { sealRecord } from '../../worker/journal/envelope.ts';
+import { emptyLedger } from '../../worker/journal/ledger.ts';
+import type { JournalRecord } from '../../worker/journal/record.ts';
 import { openNats } from '../../worker/nats/connect.ts';
 import { inboxPrefix, jobNames } from '../../worker/nats/names.ts';
 import { watcherPermissions } from '../../worker/nats/permissions.ts';
 import { createStream } from '../../worker/nats/stream.ts';
+import { genesisOf, joinOf, put, roundOf } from '../journal/fixture.ts';
 import { TestJob } from '../nats/job.ts';
 import { NatsSystem } from '../nats/server.ts';
+import { cutStore } from '../nats/store.ts';
 import { Lab } from '../service/lab.ts';
 import { missing } from '../tools/tool.ts';
 
@@ -71,6 +79,45 @@ describe('onebyte status', { skip }, () => {
     assert.equal(json.end.digest, digest);
     assert.equal(json.progress.totals.rounds, 60);
     await job.close();
+  });
+
+  it('goes on showing a run whose log lost its last records and grew again', async () => {
+    const own = await NatsSystem.start();
+    const job = await TestJob.make(own, MAX_BYTES);
+    const log = await job.log();
+    let ledger = emptyLedger();
+    const ledgers = [ledger];
+    const append = async (record: JournalRecord) => {
+      const seq = ledger.records;
+      await log.append(sealRecord(ledger, record), { expectedLast: seq, id: `${seq}-${ledgers.length}` });
+      ledger = put(ledger, record);
+      ledgers.push(ledger);
+    };
+    await append(genesisOf());
+    await append(roundOf(ledger, { joins: [joinOf(0)], bytes: [] }));
+    for (let i = 0; i < 4; i++) await append(roundOf(ledger));
+    const stop = new AbortController();
+    const shown = new PassThrough();
+    let said = '';
+    const saying = async (text: RegExp) => {
+      while (!text.test(said)) await once(shown, 'data');
+    };
+    shown.setEncoding('utf8').on('data', (text: string) => {
+      said += text;
+    });
+    const watching = watch({ log: await job.log() }, shown as unknown as NodeJS.WriteStream, stop.signal);
+    await saying(/goes on from round/);
+    await own.kill();
+    const last = await cutStore(own, job.names.stream, 3);
+    await own.start();
+    await saying(/lost its last records/);
+    ledger = ledgers[last]!;
+    await append(roundOf(ledger, { joins: [joinOf(9)] }));
+    await saying(/worker-9/);
+    stop.abort();
+    await watching;
+    await job.close();
+    await own.end();
   });
 
   it('is content with what a watcher may do', async () => {
