@@ -65,7 +65,7 @@ async function exportEnded(env: Environment, logger: Logger, signal: AbortSignal
   const assignment = readAssignment(settings);
   const { uid, jobFolder } = assignment;
   const output = openOutput(uri, jobFolder, env);
-  const stage = join(cacheFolder(), 'exports', uid);
+  const stage = join(cacheFolder(), 'exports', token(uid));
   await mkdir(stage, { recursive: true });
   const { nats, worker } = settings;
   const names = jobNames(uid, nats.prefix);

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
-import { copyFile, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { replay } from '../../cli/replay.ts';
+import { jobNames } from '../../worker/nats/names.ts';
+import { createStream } from '../../worker/nats/stream.ts';
 import { TestJob } from '../nats/job.ts';
 import { NatsSystem } from '../nats/server.ts';
 import { missing } from '../tools/tool.ts';
@@ -93,6 +95,18 @@ describe('onebyte export-run', { skip }, () => {
       got.get('/models/lab/journal.onebyte'),
       (await readFile(join(out('out'), 'journal.onebyte'))).length,
     );
+  });
+
+  it('nothing but its own folder is removed, whatever the UID of the job says', async () => {
+    await lab.job({ output: { uri: uri('other') } });
+    await mkdir(out('precious'));
+    const uid = '../../precious';
+    await createStream(await job.connect(), jobNames(uid), { maxBytes: 1 << 20, storeBytes: 0 });
+    const exporter = lab.exporter(system, uid);
+    await exporter.said(/copying the journal/);
+    exporter.signal('SIGTERM');
+    await exporter.ended;
+    assert.deepEqual(await readdir(out('precious')), []);
   });
 
   it('a job without an output is refused', async () => {
