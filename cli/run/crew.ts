@@ -30,9 +30,12 @@ export function crewOf(spec: Spec, count: number = wantedWorkers(spec)): CrewMem
       },
     );
   }
+  // Members are known by their names: a group may have taken this one.
+  let own = 'worker';
+  while (groups.includes(own)) own += '-data';
   return groups.flatMap((group, g) =>
     Array.from({ length: wanted[g]! }, (_, i) => ({
-      name: `${group === '' ? 'worker' : group}-${i}`,
+      name: `${group === '' ? own : group}-${i}`,
       group,
     })),
   );
