@@ -78,7 +78,9 @@ export function nextRecord(state: MachineState, now: number): JournalRecord | nu
   if (!takesPart(state) || ballot === null) return null;
   if (state.cancelled) return endRecord(state, ballot, 'cancelled');
   if (ballot.index < 0) return state.acting ? alone(state, ballot, now) : null;
-  if (state.checkpoint !== null && ballot.kind === 'probe') return state.checkpoint;
+  const { checkpoint } = state;
+  // The log takes none of a round that it has not reached, or no longer.
+  if (checkpoint !== null && checkpoint.round <= ledger.round && ballot.kind === 'probe') return checkpoint;
   if (ballot.kind === 'end') return isProposing(ballot) ? endRecord(state, ballot, ledger.complete!) : null;
   const proposal = isProposing(ballot) ? proposed(state, ballot, now) : null;
   if (proposal !== null) return proposal;
