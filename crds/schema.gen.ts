@@ -141,7 +141,7 @@ export const SCHEMA: Schema = {
      ],
      "x-kubernetes-validations": [
       {
-       "rule": "self == oldSelf",
+       "rule": "self == oldSelf && (!has(self.weights) || self.weights.map(w, w) == oldSelf.weights.map(w, w))",
        "message": "model cannot change once the job exists: make a new job",
        "id": "model-fixed"
       },
@@ -205,7 +205,7 @@ export const SCHEMA: Schema = {
      ],
      "x-kubernetes-validations": [
       {
-       "rule": "self == oldSelf",
+       "rule": "self == oldSelf && (!has(self.labels) || self.labels.map(l, l) == oldSelf.labels.map(l, l)) && (!has(self.words) || self.words.map(w, w) == oldSelf.words.map(w, w))",
        "message": "task cannot change once the job exists: make a new job",
        "id": "task-fixed"
       },
@@ -345,7 +345,7 @@ export const SCHEMA: Schema = {
      ],
      "x-kubernetes-validations": [
       {
-       "rule": "self == oldSelf",
+       "rule": "self == oldSelf && self.train.map(s, s.name) == oldSelf.train.map(s, s.name) && (!has(self.validation) || self.validation.map(s, s.name) == oldSelf.validation.map(s, s.name)) && (!has(self.test) || self.test.map(s, s.name) == oldSelf.test.map(s, s.name))",
        "message": "data cannot change once the job exists: make a new job, or add a group",
        "id": "data-equal"
       }
@@ -616,7 +616,7 @@ export const SCHEMA: Schema = {
      ],
      "x-kubernetes-validations": [
       {
-       "rule": "self == oldSelf",
+       "rule": "self == oldSelf && self.plan.map(s, s.scope.matrices.map(m, m)) == oldSelf.plan.map(s, s.scope.matrices.map(m, m))",
        "message": "method cannot change once the job exists: make a new job",
        "id": "method-fixed"
       },
@@ -1356,7 +1356,7 @@ export const SCHEMA: Schema = {
         ],
         "x-kubernetes-validations": [
          {
-          "rule": "self == oldSelf",
+          "rule": "self == oldSelf && self.train.map(s, s.name) == oldSelf.train.map(s, s.name) && (!has(self.validation) || self.validation.map(s, s.name) == oldSelf.validation.map(s, s.name)) && (!has(self.test) || self.test.map(s, s.name) == oldSelf.test.map(s, s.name))",
           "message": "data cannot change once the job exists: make a new job, or add a group",
           "id": "data-equal"
          }

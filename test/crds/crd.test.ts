@@ -41,6 +41,20 @@ test('an id stands for one rule wherever it is used', () => {
   }
 });
 
+test('a rule that fixes a value fixes the order of its lists too, which == does not see in sets and maps', () => {
+  for (const [path, schema] of everySchema(SCHEMA)) {
+    const rule = schema['x-kubernetes-validations']?.find((v) => /^self == oldSelf\b/.test(v.rule))?.rule;
+    if (!rule) continue;
+    const below = everySchema(schema).filter(
+      ([, { 'x-kubernetes-list-type': type }]) => type && type !== 'atomic',
+    );
+    for (const [list] of below) {
+      const name = list.split('.').at(-1);
+      assert.match(rule, new RegExp(`[.]${name}[.]map\\(.*\\b${name}[.]map\\(`), `${path}${list}`);
+    }
+  }
+});
+
 test('a rule without an id is refused', () => {
   assert.throws(() => schemaOf(crd.replace(/ *# rule job-name\n/, '')), /has no id/);
 });
