@@ -4,6 +4,12 @@
 // ONNX Runtime reads this when it is loaded, here and in the processes that are started.
 process.env.ORT_DISABLE_TELEMETRY ??= '1';
 
+// A reader that goes (`| head`) leaves the command unheard, and neither ends it nor changes its exit code.
+for (const stream of [process.stdout, process.stderr])
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
+
 /** What a shell says of a program that this signal ended. */
 const TERMINATED = 128 + 15;
 

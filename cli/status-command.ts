@@ -22,7 +22,11 @@ export async function statusCommand(
       const interrupt = () => stop.abort();
       process.once('SIGINT', interrupt);
       process.once('SIGTERM', interrupt);
-      await watch(connected, options.json ? process.stderr : process.stdout, stop.signal);
+      const stream = options.json ? process.stderr : process.stdout;
+      // Nobody watches any more.
+      stream.once('error', interrupt);
+      await watch(connected, stream, stop.signal);
+      stream.off('error', interrupt);
       process.off('SIGINT', interrupt);
       process.off('SIGTERM', interrupt);
     }

@@ -8,7 +8,7 @@ import type { TestContext } from 'node:test';
 import type { Finished } from '../../cli/run/results.ts';
 import { random, writeTinyFolder } from '../model/tiny.ts';
 
-const MAIN = join(import.meta.dirname, '../../cli/main.ts');
+export const MAIN = join(import.meta.dirname, '../../cli/main.ts');
 const WORDS = ['a', 'film', 'was', 'it', 'not', 'very', 'the'];
 
 /** The keys of what `onebyte run --json` prints last: a fixed interface. */

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { after, before, describe, it } from 'node:test';
+import { promisify } from 'node:util';
 import { watch } from '../../cli/status-watch.ts';
 import { sealRecord } from '../../worker/journal/envelope.ts';
 import { emptyLedger } from '../../worker/journal/ledger.ts';
@@ -118,6 +119,19 @@ describe('onebyte status', { skip }, () => {
     await watching;
     await job.close();
     await own.end();
+  });
+
+  it('ends its watch when its reader has gone', async () => {
+    await lab.job({ name: 'unread', rounds: 100_000 });
+    const job = await TestJob.make(system, MAX_BYTES);
+    const worker = lab.worker(system, job.names.uid, 0);
+    const script = `"$@" | head -n 1; exit \${PIPESTATUS[0]}`;
+    const watching = [process.execPath, MAIN, 'status', '--nats', system.url(), job.names.uid, '--watch'];
+    const { stdout, stderr } = await promisify(execFile)('bash', ['-c', script, 'bash', ...watching]);
+    assert.match(stdout, /^unread.*\n$/);
+    assert.equal(stderr, '');
+    await worker.kill();
+    await job.close();
   });
 
   it('is content with what a watcher may do', async () => {
