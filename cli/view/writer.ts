@@ -1,4 +1,5 @@
 /** The one place that writes to a terminal: redraws a block of lines in place. */
+import { endBy, listenersTo } from '../first-process.ts';
 import { columns } from './text.ts';
 
 export interface Screen {
@@ -12,15 +13,16 @@ export interface ProcessHooks {
   on(event: string, listener: () => void): unknown;
   off(event: string, listener: () => void): unknown;
   listenerCount(event: string): number;
-  /** Ends the process the way the signal would have. */
+  /** Ends the process, or stops it, the way the signal would have. */
   raise(signal: NodeJS.Signals): void;
 }
 
 export const PROCESS: ProcessHooks = {
   on: (event, listener) => process.on(event, listener),
   off: (event, listener) => process.off(event, listener),
-  listenerCount: (event) => process.listenerCount(event as 'exit'),
-  raise: (signal) => process.kill(process.pid, signal),
+  listenerCount: listenersTo,
+  // The first process cannot be stopped, and must not end instead.
+  raise: (signal) => (signal === 'SIGSTOP' ? process.kill(process.pid, signal) : endBy(signal)),
 };
 
 const HIDE = '\x1b[?25l';

@@ -1,14 +1,15 @@
 /** The command line as the first process of a namespace, which a container's is. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
-import { Running } from './sandbox.ts';
-
-const MAIN = join(import.meta.dirname, '../../cli/main.ts');
+import { type TestContext, test } from 'node:test';
+import { MAIN, Running, Sandbox } from './sandbox.ts';
 
 /** Says when the command is about to be loaded, and does nothing more until it is told to. */
 const SAYS = `data:text/javascript,${encodeURIComponent(`
@@ -39,6 +40,11 @@ function maySplit(): boolean {
   }
 }
 
+/** The only one. */
+function childOf(pid: number): number {
+  return Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8'));
+}
+
 const skip = maySplit() ? false : 'this user may not make a namespace of processes (unshare --pid)';
 
 test('a worker that is told to end before its command is loaded ends', {
@@ -64,10 +70,53 @@ test('a worker that is told to end before its command is loaded ends', {
   t.after(() => child.kill('SIGKILL'));
   const running = new Running(child);
   await running.says(/loading/);
-  const first = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8');
-  process.kill(Number(first), 'SIGTERM');
+  process.kill(childOf(child.pid!), 'SIGTERM');
   child.stdin.end('\n');
   const { code } = await running.ended;
   // Either before its command listens itself, or by that.
   assert.ok(code === 0 || code === 128 + 15, `${code}: ${running.said}`);
 });
+
+/** Starts a run as a first process, with a terminal or without, and waits until it asks for its model, which never comes. */
+async function preparing(t: TestContext, terminal: boolean): Promise<{ running: Running; first: number }> {
+  const sandbox = await Sandbox.create(t);
+  const server = createServer(() => {}).listen(0, '127.0.0.1');
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  await once(server, 'listening');
+  const uri = `http://127.0.0.1:${(server.address() as AddressInfo).port}/model`;
+  const job = await sandbox.job({ model: { uri, sha256: '0'.repeat(64) } });
+  const run = ['unshare', '--pid', '--fork', '--kill-child', process.execPath, MAIN, 'run', job];
+  const [program, ...args] = terminal
+    ? ['script', '--quiet', '--return', '--command', `exec ${run.join(' ')}`, '/dev/null']
+    : run;
+  const child = spawn(program!, args, {
+    cwd: sandbox.dir,
+    env: { ...process.env, ONEBYTE_CACHE: sandbox.path('cache'), TERM: 'xterm', NO_COLOR: '1' },
+    stdio: 'pipe',
+  });
+  t.after(() => child.kill('SIGKILL'));
+  const running = new Running(child);
+  await once(server, 'request');
+  const above = terminal ? childOf(child.pid!) : child.pid!;
+  return { running, first: childOf(above) };
+}
+
+for (const terminal of [false, true])
+  for (const [signal, code] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)
+    test(`a run ${terminal ? 'on a terminal' : 'without a terminal'} ends by ${signal} while it prepares`, {
+      skip,
+      timeout: 60_000,
+    }, async (t) => {
+      const { running, first } = await preparing(t, terminal);
+      process.kill(first, signal);
+      const ended = await running.ended;
+      assert.equal(ended.code, code, running.said);
+      // The cursor was taken, and is given back.
+      if (terminal) assert.ok(ended.stdout.lastIndexOf('\x1b[?25h') > ended.stdout.lastIndexOf('\x1b[?25l'));
+    });
