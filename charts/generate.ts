@@ -117,8 +117,9 @@ them. NATS with JetStream 2.11 or newer comes with it (\`nats.enabled\`, the off
 
     helm install onebyte charts/onebyte --namespace onebyte --create-namespace --set nats.enabled=true
     helm --namespace onebyte test onebyte
-    kubectl apply -f examples/sentiment/job.yaml
-    kubectl get ftj --watch
+    kubectl get ftj --all-namespaces --watch
+
+A first job, with its data, its model and its result: [docs/install.md](../../docs/install.md#first-job).
 
 **Upgrade**: \`helm upgrade\`. Workers are left alone: a job keeps the pods it has, and its image, until its template changes.
 The CRD is upgraded with the release. **Rollback**: \`helm rollback\`; fields that the older CRD does not know are dropped when a job is
