@@ -1,7 +1,15 @@
 import { join } from 'node:path';
+import { hubName } from '../worker/data/origin.ts';
 import { trainedOf } from '../worker/engine/trained.ts';
 import { OnebyteError } from '../worker/errors.ts';
-import { exportOnnx, exportPeft, exportSafetensors, type Files, writeFiles } from '../worker/model/export.ts';
+import {
+  exportOnnx,
+  exportPeft,
+  exportSafetensors,
+  type Files,
+  type PeftBase,
+  writeFiles,
+} from '../worker/model/export.ts';
 import { exportGguf } from '../worker/model/gguf/export.ts';
 import type { Format } from './formats.ts';
 import { journalAt } from './journal-file.ts';
@@ -43,6 +51,12 @@ export async function modelFiles(replayed: Replayed, format: Format): Promise<Fi
     case 'gguf-f32':
       return exportGguf(folder, trained, 'F32');
     case 'peft':
-      return exportPeft(folder, trained, replica.ledger.job!.model.uri.replace(/^hf:\/\//, ''));
+      return exportPeft(folder, trained, peftBase(replica.ledger.job!.model.uri));
   }
+}
+
+/** A model's address in the words of PEFT, which knows repositories of the hub, with a revision beside them, and folders. */
+export function peftBase(uri: string): PeftBase {
+  const { name, revision } = hubName(uri) ?? { name: uri };
+  return { name, ...(revision !== undefined && revision !== 'main' && { revision }) };
 }

@@ -152,7 +152,7 @@ test('a run that changed whole weights is no PEFT adapter', () => {
   const { adapters: _, ...whole } = adapted;
   const changed = { ...adapted, weights: new Map([[`${down}.bias`, randomTensor([hidden], 1)]]) };
   for (const trained of [whole, changed]) {
-    assert.throws(() => exportPeft(folder, trained, 'tiny'), { code: 'EXPORT_UNSUPPORTED' });
+    assert.throws(() => exportPeft(folder, trained, { name: 'tiny' }), { code: 'EXPORT_UNSUPPORTED' });
   }
 });
 
@@ -183,7 +183,7 @@ describe('readers of other makers', { skip: await missingPython() }, () => {
 
   test('the safetensors package reads the adapter under the names that PEFT looks for', async () => {
     const dir = join(root, 'peft');
-    await writeFiles(dir, exportPeft(folder, adapted, 'tiny'));
+    await writeFiles(dir, exportPeft(folder, adapted, { name: 'tiny' }));
     const read = (await python(SUMS, join(dir, 'adapter_model.safetensors'))) as Read;
     assert.deepEqual(Object.keys(read).sort(), [
       `base_model.model.${query}.lora_A.weight`,

@@ -34,7 +34,7 @@ test('the peft package loads an adapter, and gives what transformers gives of th
   );
   const adapters = { rank: 4, alpha: 8, factors };
   const trained = { weights: new Map(), head: null, pooling: 'mean', adapters } as const;
-  await writeFiles(adapter, exportPeft(folder, trained, base));
+  await writeFiles(adapter, exportPeft(folder, trained, { name: base }));
   await writeFiles(merged, await exportSafetensors(folder, trained));
   const script = join(import.meta.dirname, 'oracle/peft.py');
   const out = execFileSync(python!, [script, base, adapter, merged, JSON.stringify(ROWS)], {

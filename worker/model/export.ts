@@ -114,14 +114,21 @@ export async function exportSafetensors(folder: ModelFolder, trained: Trained): 
   ]);
 }
 
+/** The model that an adapter is for: a repository of the hub at a revision, or a folder. */
+export interface PeftBase {
+  readonly name: string;
+  /** Default: the repository's main branch. */
+  readonly revision?: string;
+}
+
 /**
  * A PEFT adapter (https://github.com/huggingface/peft, LoRA) over the base class of the model: `adapter_config.json`
  * and `adapter_model.safetensors`. The head, which PEFT has no place for on a base class, is in
  * `classifier.safetensors`, the labels in `onebyte.json`.
- * @param baseName what `base_model_name_or_path` says
+ * @param base what `base_model_name_or_path` and `revision` say
  * @throws {OnebyteError} EXPORT_UNSUPPORTED where whole weights were changed too, or there is no adapter
  */
-export function exportPeft(folder: ModelFolder, trained: Trained, baseName: string): Files {
+export function exportPeft(folder: ModelFolder, trained: Trained, base: PeftBase): Files {
   const { adapters } = trained;
   if (adapters === undefined || trained.weights.size > 0) {
     throw new OnebyteError('EXPORT_UNSUPPORTED', 'only a run of the scope `lora` is a PEFT adapter', {
@@ -132,7 +139,8 @@ export function exportPeft(folder: ModelFolder, trained: Trained, baseName: stri
   const config = {
     peft_type: 'LORA',
     task_type: folder.model.generates && trained.head === null ? 'CAUSAL_LM' : 'FEATURE_EXTRACTION',
-    base_model_name_or_path: baseName,
+    base_model_name_or_path: base.name,
+    ...(base.revision !== undefined && { revision: base.revision }),
     inference_mode: true,
     r: adapters.rank,
     lora_alpha: adapters.alpha,
