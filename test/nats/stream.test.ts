@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { jetstreamManager, type StreamConfig } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
-import { LogFull } from '../../worker/log/log.ts';
+import { LogFull, LogUnavailable } from '../../worker/log/log.ts';
 import { NatsLog } from '../../worker/log/nats.ts';
 import { openNats } from '../../worker/nats/connect.ts';
 import { type JobNames, jobNames, METADATA } from '../../worker/nats/names.ts';
@@ -220,6 +220,34 @@ describe('the stream of a job', { skip }, () => {
       await small.end();
       execFileSync('umount', [place]);
       rmSync(place, { recursive: true });
+    }
+  });
+
+  it('has its store on as many servers as itself, also when these change', async () => {
+    const three = await NatsSystem.start({ count: 3 });
+    const client = await openNats({ servers: three.urls });
+    try {
+      const names = jobNames(freshUid());
+      for (const replicas of [1, 3]) {
+        // The first one waits until the servers have chosen who leads.
+        for (let tries = 0; ; tries++)
+          try {
+            await createStream(client, names, { maxBytes: MAX_BYTES, storeBytes: 2 * MAX_BYTES, replicas });
+            break;
+          } catch (error) {
+            if (tries === 10 || !(error instanceof LogUnavailable)) throw error;
+          }
+        const jsm = await jetstreamManager(client);
+        for (const stream of [names.stream, names.storeStream])
+          assert.equal((await jsm.streams.info(stream)).config.num_replicas, replicas, stream);
+      }
+      // Copies change, and the room that there is stays.
+      await createStream(client, names, { maxBytes: MAX_BYTES, storeBytes: MAX_BYTES, replicas: 1 });
+      const { config } = await (await jetstreamManager(client)).streams.info(names.storeStream);
+      assert.deepEqual([config.num_replicas, config.max_bytes], [1, 2 * MAX_BYTES]);
+    } finally {
+      await client.close();
+      await three.end();
     }
   });
 

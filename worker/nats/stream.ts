@@ -112,9 +112,7 @@ async function createLog(api: Api, names: JobNames, options: StreamOptions): Pro
   const found = await streamInfo(api, names.stream);
   if (found === null) return modern(await change(api, 'CREATE', wanted));
   refuse(names, mistakes(found.config, names));
-  const { max_bytes = 0, num_replicas } = found.config;
-  if (max_bytes >= wanted.max_bytes && num_replicas === wanted.num_replicas) return found;
-  return change(api, 'UPDATE', { ...wanted, max_bytes: Math.max(max_bytes, wanted.max_bytes) });
+  return enlarge(api, found, wanted);
 }
 
 /** Where the account has no room for it, the run goes without: newcomers then follow the whole log. */
@@ -123,10 +121,17 @@ async function createStore(api: Api, names: JobNames, options: StreamOptions): P
   const found = await streamInfo(api, names.storeStream);
   try {
     if (found === null) await change(api, 'CREATE', wanted);
-    else if ((found.config.max_bytes ?? 0) < wanted.max_bytes) await change(api, 'UPDATE', wanted);
+    else await enlarge(api, found, wanted);
   } catch (error) {
     if (!(error instanceof OnebyteError) || error.code !== 'NATS_STREAM_INVALID') throw error;
   }
+}
+
+/** Gives a stream the room and the copies that are wanted, where it has others. */
+async function enlarge(api: Api, found: StreamInfo, wanted: StreamConfig): Promise<StreamInfo> {
+  const { max_bytes = 0, num_replicas } = found.config;
+  if (max_bytes >= wanted.max_bytes && num_replicas === wanted.num_replicas) return found;
+  return change(api, 'UPDATE', { ...wanted, max_bytes: Math.max(max_bytes, wanted.max_bytes) });
 }
 
 async function change(api: Api, what: 'CREATE' | 'UPDATE', config: StreamConfig): Promise<StreamInfo> {
