@@ -2,6 +2,7 @@
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { LogEvaluation, LogJob, LogPort, LogState, LogSummary } from '../../operator/jobs/log-port.ts';
 import type { EndRecord, Progress } from '../../worker/journal/index.ts';
+import { needsBasis } from '../../worker/journal/job.ts';
 import { NatsLog } from '../../worker/log/nats.ts';
 import { API_CODES, ApiError, type ApiOptions } from '../../worker/nats/api.ts';
 import { logBudget } from '../../worker/nats/budget.ts';
@@ -45,6 +46,7 @@ export class NatsLogs implements LogPort {
       ...this.#api(job),
       maxBytes,
       storeBytes,
+      needsStore: needsBasis(spec),
       replicas,
     });
     return names.stream;

@@ -109,6 +109,28 @@ describe('the stream of a job', { skip }, () => {
     await assert.rejects(waiting, /enough/);
   });
 
+  it('is made without a store where there is no room for one, unless the run needs it: then there is no log either', async () => {
+    const small = await NatsSystem.start({ jetstream: { max_file_store: 1 << 20 } });
+    const client = await openNats({ servers: small.urls });
+    try {
+      const options = { maxBytes: MAX_BYTES, storeBytes: 1 << 24 };
+      const names = jobNames(freshUid());
+      const refused = { code: 'NATS_STREAM_INVALID', message: /will not keep .*-store: .*activation basis/ };
+      await assert.rejects(createStream(client, names, { ...options, needsStore: true }), refused);
+      await assert.rejects(checkStream(client, names), { code: 'NATS_STREAM_MISSING' });
+      await createStream(client, names, { ...options, storeBytes: MAX_BYTES, needsStore: true });
+      // It is there: that it cannot grow holds nothing up.
+      await createStream(client, names, { ...options, needsStore: true });
+
+      const other = jobNames(freshUid());
+      await createStream(client, other, options);
+      await checkStream(client, other);
+    } finally {
+      await client.close();
+      await small.end();
+    }
+  });
+
   const strange: [string, Partial<StreamConfig> | ((names: JobNames) => Partial<StreamConfig>), RegExp][] = [
     ['of no format', { metadata: {} }, /it is of format unknown, this program writes format 1/],
     ['of another version', { metadata: { [METADATA.format]: '2' } }, /it is of format 2/],

@@ -107,6 +107,30 @@ describe('onebyte worker, set up wrongly,', { skip }, () => {
     );
   });
 
+  it('begins no run whose basis the others could not get', async () => {
+    await writeFile(on.lab.path('data/calibration.jsonl'), await readFile(on.lab.path('data/0-train.jsonl')));
+    const calibration = { name: 'public', uri: 'data/calibration.jsonl' };
+    const scope = { type: 'subspace', rank: 2, basis: { type: 'activation', rows: 16, calibration } };
+    await on.lab.job({ scope });
+    const connection = await openNats({ servers: on.system.urls });
+    const jsm = await jetstreamManager(connection);
+    for (const [storeBytes, why] of [
+      [0, 'there is no store'],
+      [1 << 10, 'the store has no room for basis'],
+    ] as const) {
+      const names = jobNames(on.lab.freshUid());
+      await createStream(connection, names, { maxBytes: MAX_BYTES, storeBytes });
+      await refuses(
+        start(names.uid, 0),
+        0,
+        2,
+        new RegExp(`^STORE_MISSING: .*: ${why}\nfield: [\\s\\S]*ONEBYTE_STORE`),
+      );
+      assert.equal((await jsm.streams.info(names.stream)).state.messages, 0);
+    }
+    await connection.close();
+  });
+
   it('takes part without a job file, with a file of its own data', async () => {
     const job = await begun();
     const source = (split: string) => `${split}: [{name: own, uri: data/2-${split}.jsonl}]`;

@@ -101,6 +101,19 @@ export interface BasisSpec {
   readonly rows: number;
 }
 
+/** Whether workers need a basis that one of them computes when the run begins and gives to the others. */
+export function needsBasis({ method }: PlanOfScopes): boolean {
+  return method.plan.some(({ scope }) => scope.type === 'subspace' && scope.basis.type === 'activation');
+}
+
+interface PlanOfScopes {
+  readonly method: {
+    readonly plan: readonly {
+      readonly scope: { readonly type: ScopeType; readonly basis: Pick<BasisSpec, 'type'> };
+    }[];
+  };
+}
+
 export interface SourceSpec {
   readonly name?: string;
   readonly uri: string;

@@ -12,6 +12,8 @@ export interface StreamOptions extends ApiOptions {
   readonly replicas?: number;
   /** Bytes that snapshots and artifacts may take, kept on as many servers; 0: there are to be none. */
   readonly storeBytes?: number;
+  /** Whether the run cannot begin without what workers find in the store. */
+  readonly needsStore?: boolean;
 }
 
 /** The part of a stream's configuration that matters here. Names and units as the server has them. */
@@ -93,8 +95,8 @@ function given({ replicas }: { replicas: number | undefined }): { replicas?: num
 
 /**
  * Makes a job's log and its store, or finds them made; what exists may be given more room or other copies.
- * @throws OnebyteError NATS_STREAM_INVALID where the server has another stream by that name, or cannot keep this one;
- *   NATS_DENIED; LogUnavailable.
+ * @throws OnebyteError NATS_STREAM_INVALID where the server has another stream by that name, or cannot keep this one, or a
+ *   store that is needed: there is no log then either; NATS_DENIED; LogUnavailable.
  */
 export async function createStream(
   connection: NatsConnection,
@@ -102,8 +104,11 @@ export async function createStream(
   options: StreamOptions,
 ): Promise<StreamInfo> {
   const api = new Api(connection, options);
+  const { storeBytes, needsStore = false } = options;
+  // A job that has a log goes on to its workers, so that what they need comes first; what they can do without takes what is left.
+  if (needsStore && storeBytes !== 0) await createStore(api, names, options);
   const log = await createLog(api, names, options);
-  if (options.storeBytes !== 0) await createStore(api, names, options);
+  if (!needsStore && storeBytes !== 0) await createStore(api, names, options);
   return log;
 }
 
@@ -115,7 +120,10 @@ async function createLog(api: Api, names: JobNames, options: StreamOptions): Pro
   return enlarge(api, found, wanted);
 }
 
-/** Where the account has no room for it, the run goes without: newcomers then follow the whole log. */
+/**
+ * Where the account has no room for it, a run that can does without: newcomers then follow the whole log. One that is
+ * there stays as it is where it cannot be had otherwise.
+ */
 async function createStore(api: Api, names: JobNames, options: StreamOptions): Promise<void> {
   const wanted = storeConfig(names, options);
   const found = await streamInfo(api, names.storeStream);
@@ -124,6 +132,10 @@ async function createStore(api: Api, names: JobNames, options: StreamOptions): P
     else await enlarge(api, found, wanted);
   } catch (error) {
     if (!(error instanceof OnebyteError) || error.code !== 'NATS_STREAM_INVALID') throw error;
+    if (found !== null || !options.needsStore) return;
+    const why = 'workers are to find the activation basis there';
+    const way = 'give the account more room, or the job a random basis';
+    throw new OnebyteError(error.code, `${error.message}; ${why}: ${way}`, { cause: error.cause });
   }
 }
 

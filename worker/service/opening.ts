@@ -4,6 +4,9 @@ import type { Logger } from 'pino';
 import { modelOf } from '../engine/job-model.ts';
 import { prepareApart } from '../engine/prepare-apart.ts';
 import { ThreadedEngine } from '../engine/threaded.ts';
+import { OnebyteError } from '../errors.ts';
+import { needsBasis } from '../journal/job.ts';
+import { parseJob } from '../journal/job-text.ts';
 import type { GenesisRecord } from '../journal/record.ts';
 import { type Log, LogUnavailable } from '../log/log.ts';
 import type { ApiOptions } from '../nats/api.ts';
@@ -66,13 +69,14 @@ export async function openEngine(
     text === null
       ? null
       : async () => {
+          if (store === null && needsBasis(parseJob(text).job)) throw storeless('there is no store');
           phase('preparing a new run');
           const preparation = { jobText: text, uid, folder: jobFolder, artifacts, threads, log: note };
           const made = (await prepareApart(await modelFor(text), preparation)).genesis;
           // Making it takes much longer than any line does.
           const publish = () => (store === null ? [] : publishArtifacts(made, artifacts, store));
           const refused = await patiently(opening, async () => publish());
-          if (refused.length > 0) logger.warn({ artifacts: refused }, 'the store has no room for these');
+          if (refused.length > 0) throw storeless(`the store has no room for ${refused.join(', ')}`);
           return made;
         };
   phase('looking for the beginning of the run');
@@ -95,6 +99,15 @@ export async function openEngine(
     snapshots: snapshotsOf(opening),
   });
   return { genesis, engine };
+}
+
+/** A run whose basis only the worker that made it has is not to begin. */
+function storeless(why: string): OnebyteError {
+  return new OnebyteError('STORE_MISSING', `other workers could not get the activation basis: ${why}`, {
+    field: 'spec.method.plan',
+    remedy:
+      "raise the chart's nats.storeMaxBytes, name a folder that all workers share in ONEBYTE_STORE, or choose basis.type random",
+  });
 }
 
 /** Takes the engine to the newest snapshot there is; null: it is at the start. */

@@ -140,6 +140,23 @@ describe("the operator's logs on NATS", { skip }, () => {
     await logs.remove(job);
   });
 
+  test('a job whose workers need a basis has no log without a store, and any other has', async () => {
+    const small = await NatsSystem.start({ jetstream: { max_file_store: 1 << 26 } });
+    const settings = natsSettings({ ONEBYTE_NATS_URL: small.url() });
+    const few = new NatsLogs({ settings, maxBytes: 1 << 20, storeBytes: 1 << 30 });
+    const calibration = { uri: 'https://data.example.com/public.jsonl' };
+    const scope = { type: 'subspace', basis: { type: 'activation', calibration } };
+    const basis = builtJob('tune', { method: { plan: [{ scope, rounds: 10 }] } });
+    const job = { ...jobOf(), spec: basis.spec };
+    await assert.rejects(few.create(job), { code: 'NATS_STREAM_INVALID', message: /activation basis/ });
+    assert.deepEqual(await few.last(job), { type: 'missing' });
+    const other = jobOf();
+    await few.create(other);
+    assert.deepEqual(await few.last(other), { type: 'empty' });
+    await few.close();
+    await small.end();
+  });
+
   test('credentials are the same at every call, and open this worker’s own log and no other', async () => {
     const [job, other] = [jobOf(), jobOf()];
     await logs.create(job);
