@@ -18,6 +18,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
 {{- end -}}
 
+{{- define "onebyte.testLabels" -}}
+app.kubernetes.io/name: {{ include "onebyte.name" . }}-test
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
 {{- define "onebyte.labels" -}}
 {{ include "onebyte.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}

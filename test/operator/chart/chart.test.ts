@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import { Registry } from 'prom-client';
 import { parse, stringify } from 'yaml';
 import { ROWS } from '../../../charts/dashboard.ts';
@@ -19,6 +20,13 @@ const noHelm = await missing('helm');
 const noCluster = (await clusterMissing()) || noHelm;
 const noPromtool = await missing('promtool');
 
+interface Peer {
+  readonly podSelector?: { readonly matchLabels: Readonly<Record<string, string>> };
+  readonly namespaceSelector?: object;
+}
+interface NetworkPolicy {
+  readonly spec: { readonly ingress: readonly { readonly from?: readonly Peer[] }[] };
+}
 type Rule = { apiGroups: string[]; resources: string[]; verbs: string[]; resourceNames?: string[] };
 
 describe('the chart', { skip: noHelm }, () => {
@@ -45,6 +53,21 @@ describe('the chart', { skip: noHelm }, () => {
       }
     });
   }
+
+  test('the pod of helm test reaches the operator whoever else may', async () => {
+    const objects = await render(MATRIX['monitoring of two namespaces']!);
+    const { metadata } = objects.find(({ kind }) => kind === 'Pod')!;
+    const policies = objects.filter(({ kind }) => kind === 'NetworkPolicy') as unknown as NetworkPolicy[];
+    const froms = policies.map(({ spec }) => spec.ingress[0]!.from!);
+    assert.deepEqual(
+      froms.map((from) =>
+        from.some(({ podSelector }) => isDeepStrictEqual(podSelector?.matchLabels, metadata.labels)),
+      ),
+      // The workers' metrics are none of its business.
+      [true, false, false],
+    );
+    for (const [peer] of froms) assert.ok(peer?.namespaceSelector);
+  });
 
   const mistakes: [object, RegExp][] = [
     [{}, /nats\.url: where is NATS\?/],
