@@ -109,8 +109,10 @@ describe('a second cluster', { skip }, () => {
 
   function manifest(url: string, name: string): string {
     const { repository, tag } = lab.image;
+    // No node has a way to where models are: the cache has it already.
     return readFileSync(join(root, 'examples', 'site', 'worker.yaml'), 'utf8')
       .replaceAll('RUN_UID', run.uid)
+      .replace('cache, emptyDir: {}', 'cache, persistentVolumeClaim: { claimName: models }')
       .replaceAll('NATS_ADDRESS', url)
       .replace('image: onebyte:0.1.0', `image: ${repository}:${tag}`)
       .replaceAll('name: site }', `name: ${name} }`)
