@@ -469,7 +469,7 @@ export interface FineTuneJob {
        */
       everyRounds: number;
       /**
-       * Examples of a split that one evaluation uses, of all workers together. 0, all.
+       * Examples that one evaluation uses of a split, evenly spread over it, of all workers together. 0, all.
        */
       examples: number;
     };

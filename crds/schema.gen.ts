@@ -1262,7 +1262,7 @@ export const SCHEMA: Schema = {
        "minimum": 0,
        "maximum": 10000000,
        "default": 512,
-       "description": "Examples of a split that one evaluation uses, of all workers together. 0, all."
+       "description": "Examples that one evaluation uses of a split, evenly spread over it, of all workers together. 0, all."
       }
      }
     },
