@@ -3,7 +3,7 @@
  * enters it. Several processes may fill it at once: each works in a folder of its own and moves it in whole.
  */
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, mkdtemp, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
+import { chmod, mkdtemp, rename, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { type ErrorCode, OnebyteError } from '../errors.ts';
@@ -22,6 +22,7 @@ import {
   shardsOf,
 } from './model-parts.ts';
 import { addressOrigin, HubOrigin, hubName, type Origin } from './origin.ts';
+import { claimPart, release, stagingFolder } from './partial.ts';
 import { isRemote } from './remote.ts';
 import { extract } from './zip.ts';
 
@@ -42,12 +43,6 @@ export interface CacheContext {
   readonly download?: DownloadOptions;
   readonly known?: Readonly<Record<string, KnownModel>>;
 }
-
-/** A partial download that nobody has written to for this long, in milliseconds, may be taken over. */
-const ABANDONED = 120_000;
-const FILLING = '.filling-';
-/** A folder to be filled in which nothing new has come for this long, in milliseconds, is of a process that was killed. */
-const DEAD = 7 * 24 * 3_600_000;
 
 /** The cache's folder: $ONEBYTE_CACHE, or ~/.cache/onebyte. */
 export function cacheFolder(env: CacheContext['env'] = process.env): string {
@@ -71,7 +66,7 @@ export async function resolveModel(model: ModelName, context: CacheContext): Pro
   const failures: string[] = [];
   let mismatch: OnebyteError | undefined;
   for (const source of sourcesOf(model, context)) {
-    const staging = await stagingFolder(context);
+    const staging = await stagingFolder(cacheFolder(context.env));
     try {
       await source.fill(staging);
       await requireModel(staging, parts, model.sha256, source.name);
@@ -130,7 +125,7 @@ function overHttp(origin: Origin, model: ModelName, context: CacheContext): Fill
     for (const file of parts.wanted)
       await ifThere(() => fetchBeside(origin, parts, file, join(staging, file)));
     const fetchWeights = async (path: string, file: string, key: string): Promise<void> => {
-      const part = await claimPart(key, context);
+      const part = await claimPart(key, cacheFolder(context.env));
       try {
         await origin.fetch(path, part);
         await rename(part, join(staging, file));
@@ -156,7 +151,7 @@ function overHttp(origin: Origin, model: ModelName, context: CacheContext): Fill
     } catch (error) {
       // Those that are whole are as good for the next try as what came of the last one.
       for (const name of shards.filter((name) => existsSync(join(staging, name)))) {
-        const part = await claimPart(keyOf(name), context);
+        const part = await claimPart(keyOf(name), cacheFolder(context.env));
         await rename(join(staging, name), part);
         await release(part);
       }
@@ -272,40 +267,4 @@ async function moveIn(
       if (!(await holds(folder, parts, sha256, context))) throw again ?? cause;
     });
   }
-}
-
-async function stagingFolder(context: CacheContext): Promise<string> {
-  const models = join(cacheFolder(context.env), 'models');
-  await mkdir(models, { recursive: true });
-  for (const name of (await readdir(models)).filter((name) => name.startsWith(FILLING))) {
-    const { mtimeMs = Date.now() } = (await stat(join(models, name)).catch(() => undefined)) ?? {};
-    if (Date.now() - mtimeMs > DEAD) await rm(join(models, name), { recursive: true, force: true });
-  }
-  return mkdtemp(join(models, FILLING));
-}
-
-/** Lets whoever comes next take a part over at once. */
-function release(part: string): Promise<void> {
-  return utimes(part, 0, 0);
-}
-
-/**
- * A file of our own for a partial download: one that somebody left lying about, taken over by renaming it, or a new
- * one. Should its writer be alive after all, the digest will tell.
- */
-async function claimPart(key: string, context: CacheContext): Promise<string> {
-  const folder = join(cacheFolder(context.env), 'partial');
-  await mkdir(folder, { recursive: true });
-  const own = join(folder, `${key}.${process.pid}.${crypto.randomUUID()}`);
-  for (const name of (await readdir(folder)).filter((name) => name.startsWith(`${key}.`))) {
-    const path = join(folder, name);
-    const { mtimeMs = Date.now() } = (await stat(path).catch(() => undefined)) ?? {};
-    if (Date.now() - mtimeMs < ABANDONED) continue;
-    const taken = await rename(path, own).then(
-      () => true,
-      () => false,
-    );
-    if (taken) return own;
-  }
-  return own;
 }

@@ -1,7 +1,9 @@
+import { isUtf8 } from 'node:buffer';
 import { createReadStream } from 'node:fs';
 
 /** Begins a file of UTF-16 in the order of bytes that spreadsheets write. */
 const UTF16 = Buffer.of(0xff, 0xfe);
+const LINE_FEED = 10;
 
 /**
  * A file's text, a piece at a time, without a byte order mark.
@@ -14,8 +16,7 @@ export async function* textOf(path: string, broken: (line: number) => Error): As
     try {
       return decoder!.decode(bytes, { stream: bytes !== undefined });
     } catch {
-      const before = new TextDecoder().decode(bytes).split('\ufffd', 1)[0]!;
-      throw broken(line + linesIn(before));
+      throw broken(line + linesBefore(bytes ?? Buffer.of()));
     }
   };
   for await (const bytes of createReadStream(path) as AsyncIterable<Buffer>) {
@@ -25,6 +26,18 @@ export async function* textOf(path: string, broken: (line: number) => Error): As
     yield text;
   }
   if (decoder !== undefined) yield decode();
+}
+
+/** Whole lines before the first that is not UTF-8; the first byte may be within a character. */
+function linesBefore(bytes: Buffer): number {
+  let lines = 0;
+  let from = bytes.findIndex((byte) => byte >> 6 !== 0b10);
+  for (let to = bytes.indexOf(LINE_FEED, from); to >= 0; to = bytes.indexOf(LINE_FEED, from)) {
+    if (!isUtf8(bytes.subarray(from, to))) return lines;
+    lines++;
+    from = to + 1;
+  }
+  return lines;
 }
 
 function linesIn(text: string): number {
