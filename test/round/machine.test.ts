@@ -418,20 +418,33 @@ test('an evaluation that is due goes with the bytes, and its share follows from 
   assert.deepEqual(sent.message.evaluations, sums);
 });
 
-test('who is let in while a round is open evaluates none of the rows that its members share, and passes theirs on', () => {
+test('who is let in while a round is open says nothing of the rows that its members share, and passes theirs on', () => {
   const ledger = started(1, jobSpec({ rounds: [20], every: 2 }));
   const none = new Uint8Array(0);
   const seat = Seat.at(1, ledger).follow(roundOf(ledger, { bytes: [none], joins: [joinOf(1), joinOf(2)] }));
-  assert.deepEqual([seat.of('evaluate').length, seat.of('probe').length], [0, 1]);
+  // It takes as long as they do, or the round would not wait for them.
+  assert.deepEqual([seat.of('evaluate').length, seat.of('probe').length], [1, 1]);
+  const sums = { split: 'test' as const, count: 10, lossSum: 3, correct: 7 };
+  const { tag } = seat.state.ballot!;
+  seat.feed({ type: 'evaluated', tag, slot: 1, sums: [{ ...sums, count: 5 }] });
   // Work that a lost tail took along is asked for again, and no more than that.
   seat.feed({ type: 'truncated', seq: seat.state.seq, ledger: seat.state.ledger });
   assert.deepEqual([seat.of('evaluate').length, seat.of('probe').length], [0, 1]);
-  const sums = { split: 'test' as const, count: 10, lossSum: 3, correct: 7 };
   seat.probed(5).timer('attempt');
   seat.hear(ids[0]!, { ...proposalOf(seat.state.ledger, 0, [7], 1), evaluations: [sums] });
   seat.timer('wait');
   assert.deepEqual(hex(round(seat).bytes), ['07', '05', '']);
   assert.deepEqual(round(seat).evaluations, [{ ...sums, slot: 0 }]);
+});
+
+test('who is let in first of a group while a round is open has rows that nobody else has', () => {
+  const ledger = started(1, jobSpec({ rounds: [20], every: 2 }));
+  const joins = [joinOf(1, 'b'), joinOf(2, 'b')];
+  const seat = Seat.at(1, ledger).follow(roundOf(ledger, { bytes: [new Uint8Array(0)], joins }));
+  const sums = [{ split: 'test' as const, count: 10, lossSum: 3, correct: 7 }];
+  seat.feed({ type: 'evaluated', tag: seat.state.ballot!.tag, slot: 1, sums });
+  seat.probed(5);
+  assert.deepEqual(seat.state.ballot!.own!.evaluations, sums);
 });
 
 test('who takes the place of all members while a round is open evaluates what they were to', () => {

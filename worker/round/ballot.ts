@@ -41,6 +41,12 @@ export interface Ballot {
   readonly working: boolean;
   readonly probed: Pick<Proposal, 'bytes' | 'lossSum' | 'lossCount'> | null;
   readonly evaluated: readonly Sums[] | null;
+  /**
+   * Let in while the round was open, when others of the group had shared the rows of its evaluations: what this member finds
+   * does not count. It evaluates all the same: a proposer waits in proportion to the first that comes, and one that had
+   * nothing to do would have the others miss the round.
+   */
+  readonly guest: boolean;
   readonly own: Proposal | null;
   readonly ownAt: number;
   /** Milliseconds of its work that say nothing about the next round's. */
@@ -74,6 +80,7 @@ export function openBallot(ledger: Ledger, self: string, now: number): Ballot {
     working: false,
     probed: null,
     evaluated: null,
+    guest: false,
     own: null,
     ownAt: now,
     frozenMs: 0,
@@ -91,8 +98,8 @@ export function reseat(ballot: Ballot, members: readonly Member[], self: string)
   const proposals = from.map((i) => (i === undefined ? null : ballot.proposals[i]!));
   const index = members.findIndex(({ id }) => id === self);
   const kept = index >= 0 && from[index] !== undefined;
-  // Those who were in have shared the rows of an evaluation among them: nothing is left for who is new.
-  const stays = from.some((i) => i !== undefined);
+  const group = members[index]?.group;
+  const stays = members.some((member, i) => from[i] !== undefined && member.group === group);
   return {
     ...ballot,
     members,
@@ -103,7 +110,7 @@ export function reseat(ballot: Ballot, members: readonly Member[], self: string)
     have: proposals.filter((proposal) => proposal !== null).length,
     waiting: false,
     expired: false,
-    ...(kept ? {} : { working: false, probed: null, evaluated: stays ? [] : null, own: null }),
+    ...(kept ? {} : { working: false, probed: null, evaluated: null, own: null, guest: stays }),
   };
 }
 

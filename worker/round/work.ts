@@ -160,7 +160,7 @@ function completeOwn(turn: Turn): void {
     bytes: kind !== 'probe' ? new Uint8Array(0) : probed!.bytes.length > 0 ? probed!.bytes : ABSTENTION,
     lossSum: probed?.lossSum ?? 0,
     lossCount: probed?.lossCount ?? 0,
-    evaluations: evaluated ?? [],
+    evaluations: ballot.guest ? [] : (evaluated ?? []),
   };
   state.sent = [...state.sent.slice(1 - REMEMBERED), own];
   turn.ballot({ own, ownAt: turn.now });
