@@ -211,5 +211,6 @@ export async function writeFiles(dir: string, files: Files): Promise<void> {
   await makeFolder(dir).catch((cause: unknown) => {
     throw unwritable(dir, cause);
   });
-  for (const [name, bytes] of files) await writeWhole(join(dir, name), bytes);
+  // By one name: what a killed process left is written over by the next one, and does not stay beside the model.
+  for (const [name, bytes] of files) await writeWhole(join(dir, name), bytes, 'export');
 }
