@@ -143,8 +143,12 @@ export class NatsStore implements Store {
     const own = indexes.findIndex((index) => index?.digest === digest);
     if (own >= 0) return own;
     // Such a claim is a lie, or of a log that was cut since: neither is to keep its place for ever.
-    const [first, second] = indexes.map((index) => (index === null || index.seq > seq ? -1 : index.seq));
-    return first! <= second! ? 0 : 1;
+    const rank = (index: SnapshotIndex | null) => (index === null ? -2 : index.seq > seq ? -1 : index.seq);
+    const [first, second] = indexes.map(rank) as [number, number];
+    // Where both are newer this one is late, and the older of them goes.
+    return first === second
+      ? Number((indexes[0]?.seq ?? 0) > (indexes[1]?.seq ?? 0))
+      : Number(first > second);
   }
 
   /** By place. */
