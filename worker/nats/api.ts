@@ -5,7 +5,7 @@ import {
   type NatsConnection,
   type RequestOptions,
 } from '@nats-io/transport-node';
-import { deniedError, isClosed, isDenied, unavailable } from './failure.ts';
+import { deniedError, isClosed, isDenied, saysNobody, unavailable } from './failure.ts';
 import { Link } from './link.ts';
 import { apiPrefix } from './names.ts';
 
@@ -105,7 +105,8 @@ export class Api {
         });
         if (answer !== null) return answer;
       } catch (error) {
-        why = error;
+        // The last try may have too little time to hear what the ones before did.
+        if (!saysNobody(why)) why = error;
         if (isDenied(error)) throw deniedError(error);
         if (isClosed(error, this.connection)) break;
         if (!isSilence(error)) throw error;

@@ -53,10 +53,14 @@ export function connectionError(cause: unknown, servers: readonly string[], secu
   });
 }
 
+/** Whether the server said that nobody is there to answer. */
+export function saysNobody(error: unknown): boolean {
+  return error instanceof errors.RequestError && error.isNoResponders();
+}
+
 /** No answer, or none that helps: it may come later. @param cause what the last try met */
 export function unavailable(reason: string, cause?: unknown): LogUnavailable {
-  const nobody = cause instanceof errors.RequestError && cause.isNoResponders();
-  return nobody
+  return saysNobody(cause)
     ? new LogUnavailable('JetStream does not answer on this NATS server', { cause, remedy: JETSTREAM })
     : new LogUnavailable(reason, { cause, remedy: CHECK });
 }

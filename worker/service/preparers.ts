@@ -1,5 +1,5 @@
 import { errors, type NatsConnection } from '@nats-io/transport-node';
-import { deniedError, isClosed, isDenied, unavailable } from '../nats/failure.ts';
+import { deniedError, isClosed, isDenied, saysNobody, unavailable } from '../nats/failure.ts';
 import { broadcastSubject, busSubscriptions, type JobNames } from '../nats/names.ts';
 
 /** Workers that prepare a new run, seen from one of them. */
@@ -34,7 +34,7 @@ export class NatsPreparers implements Preparers {
     try {
       await this.#connection.request(this.#ask, undefined, { timeout: withinMs });
     } catch (error) {
-      if (error instanceof errors.RequestError && error.isNoResponders()) return false;
+      if (saysNobody(error)) return false;
       if (isDenied(error)) throw deniedError(error);
       if (isClosed(error, this.#connection)) throw unavailable('there is no connection to NATS', error);
       if (!(error instanceof errors.TimeoutError)) throw error;
