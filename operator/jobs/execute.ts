@@ -19,6 +19,7 @@ import { exportName, type PodSettings } from './pod.ts';
 import { PodCalls } from './pod-calls.ts';
 import type { LogPoller } from './poller.ts';
 import type { NewWorker } from './scale.ts';
+import type { Setbacks } from './world.ts';
 
 export interface ExecutorOptions {
   /** Guarded: only a leader changes anything. */
@@ -123,7 +124,7 @@ class Pass {
       case 'create-stream':
         return this.#createStream();
       case 'widen-stream':
-        await this.#stream();
+        await this.#stream('room');
         return;
       case 'remove-stream':
         return this.#removeStream();
@@ -235,7 +236,7 @@ class Pass {
   }
 
   async #createStream(): Promise<void> {
-    const name = await this.#stream();
+    const name = await this.#stream('stream');
     if (name === null) return;
     // What was known of the log before says nothing of this one.
     this.#options.poller.forget(this.#job.metadata.uid!);
@@ -245,18 +246,18 @@ class Pass {
   }
 
   /** Makes the job's stream, or gives it more room and other copies. @returns its name, or null where the server refused */
-  async #stream(): Promise<string | null> {
+  async #stream(what: 'stream' | 'room'): Promise<string | null> {
     const { port, clock } = this.#options;
     try {
       const name = await within(clock, STREAM_MS, this.#signal, (both) =>
         port.create(logJobOf(this.#job), both),
       );
       this.#memory.room = roomOf(this.#job);
-      this.#memory.accepted('stream');
+      for (const done of ['stream', 'room'] as const) this.#memory.accepted(done);
       return name;
     } catch (error) {
       if (this.#signal.aborted) throw error;
-      this.#refused('stream', REASONS.logUnavailable, textOf(error));
+      this.#refused(what, REASONS.logUnavailable, textOf(error));
       this.#note('Warning', EVENTS.streamFailed, 'CreateStream', textOf(error));
       return null;
     }
@@ -276,7 +277,7 @@ class Pass {
     }
   }
 
-  #refused(what: 'stream' | 'children' | 'pods', reason: string, message: string): void {
+  #refused(what: keyof Setbacks, reason: string, message: string): void {
     const { clock, on } = this.#options;
     this.#memory.refused(what, reason, message, clock.now(), this.#job.metadata.generation ?? 0);
     on?.refused?.(reason);

@@ -26,6 +26,7 @@ export class JobMemory {
   readonly #removed = new Map<string, number>();
   readonly #setbacks: { -readonly [K in keyof Setbacks]: Setbacks[K] } = {
     stream: null,
+    room: null,
     children: null,
     pods: null,
   };

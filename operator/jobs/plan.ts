@@ -130,7 +130,7 @@ function widening({ job, room, log, setbacks, now }: World): Step {
   const wanted = roomOf(job);
   const isWide = wanted.workers <= room.workers && wanted.copies === room.copies;
   if (!isThere || isWide) return { actions: [], waits: [] };
-  const wait = retryIn(setbacks.stream, now, job.metadata.generation ?? 0);
+  const wait = retryIn(setbacks.room, now, job.metadata.generation ?? 0);
   return wait > 0 ? { actions: [], waits: [wait] } : { actions: [{ type: 'widen-stream' }], waits: [] };
 }
 

@@ -62,8 +62,10 @@ export interface Setback {
 
 export interface Setbacks {
   readonly stream: Setback | null;
+  /** More room or other copies for a stream that is there. */
+  readonly room: Setback | null;
   readonly children: Setback | null;
   readonly pods: Setback | null;
 }
 
-export const noSetbacks: Setbacks = { stream: null, children: null, pods: null };
+export const noSetbacks: Setbacks = { stream: null, room: null, children: null, pods: null };

@@ -56,8 +56,8 @@ describe('what is asked of the API server', () => {
     answers = {};
   });
 
-  async function execute(action: Action, job: Job, memory = new JobMemory()) {
-    const [clock, port] = [realClock, new MemoryLogs()];
+  async function execute(action: Action, job: Job, memory = new JobMemory(), port = new MemoryLogs()) {
+    const clock = realClock;
     const poller = new LogPoller({ port, clock, changed: () => undefined });
     const children = new ChildIndex({ client, clock, scope: everywhere, refreshed: () => undefined });
     const executor = new Executor({ client, clock, port, poller, children, settings });
@@ -86,6 +86,17 @@ describe('what is asked of the API server', () => {
       answers = { [`PATCH ${path}`]: [code, { ...conflict, code }] };
       assert.equal((await execute({ type: 'remove-finalizer' }, jobOf('tune'))).isGone, true);
     }
+  });
+
+  test('a log that gets no more room is refused that alone: its removal need not wait', async () => {
+    const [job, memory, port] = [jobOf('tune'), new JobMemory(), new MemoryLogs()];
+    port.problem = 'no room';
+    await execute({ type: 'widen-stream' }, job, memory, port);
+    assert.equal(memory.setbacks.stream, null);
+    assert.equal(memory.setbacks.room?.message, 'no room');
+    port.problem = null;
+    await execute({ type: 'widen-stream' }, job, memory, port);
+    assert.equal(memory.setbacks.room, null);
   });
 
   test('where the name of the pod that writes the model is taken, that is a refusal, as it has no other', async () => {

@@ -165,7 +165,7 @@ const cases: Case[] = [
     name: 'which a server that has none to give does not hold the job up for',
     world: rest(two, {
       room: { workers: two.spec.max - 1, copies: 1 },
-      setbacks: { ...noSetbacks, stream: setback('LogUnavailable', 2, 5) },
+      setbacks: { ...noSetbacks, room: setback('LogUnavailable', 2, 5) },
     }),
     actions: [],
     conditions: { Stalled: 'False NotStalled' },
