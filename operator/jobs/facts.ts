@@ -131,9 +131,12 @@ function phaseOf(world: World, hasEnded: boolean, isFailed: boolean): Phase {
   return exporterOf(world)?.trouble?.kind === 'WorkerLeft' ? 'completed' : 'exporting';
 }
 
-/** The pod that writes the model as the spec has it now: what came of one that was told something else does not count. */
+/**
+ * The pod that writes the model as the spec has it now: what came of one that was told something else does not count. One
+ * that does not say what it was told was made by an operator that did not write it down: it is taken for current.
+ */
 export function exporterOf({ job, exporter }: World): Worker | null {
-  return exporter?.template === exportHash(job) ? exporter : null;
+  return exporter?.template === '' || exporter?.template === exportHash(job) ? exporter : null;
 }
 
 function groupPlans({ job, workers }: World): GroupPlan[] {

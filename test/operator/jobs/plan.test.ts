@@ -437,6 +437,12 @@ const cases: Case[] = [
     conditions: { Succeeded: 'True Completed' },
   },
   {
+    name: 'also when an operator made it that did not write down what it was told',
+    world: atEnd(written, { ...exporterOf(written, 'left'), template: '' }),
+    actions: [],
+    conditions: { Succeeded: 'True Completed' },
+  },
+  {
     name: 'an export that was evicted is made again',
     world: atEnd(written, exporterOf(written, 'evicted')),
     actions: ['remove-pod tune-export over'],
