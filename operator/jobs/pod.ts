@@ -101,9 +101,10 @@ export function templateHash(job: Job, group: WorkerGroup): string {
   return digest([group.templates, job.spec.nats ?? null]);
 }
 
-/** Digest of what a person may change of the pod that writes the model. */
+/** Digest of what a person may change of the pod that writes the model. The log's copies are nothing of it. */
 export function exportHash({ spec }: Job): string {
-  return digest([spec.template ?? null, spec.output ?? null, spec.nats ?? null]);
+  const { replicas: _, ...nats } = spec.nats ?? {};
+  return digest([spec.template ?? null, spec.output ?? null, nats]);
 }
 
 export function digest(value: unknown): string {

@@ -483,6 +483,14 @@ const cases: Case[] = [
     actions: ['remove-pod tune-export outdated'],
   },
   {
+    name: 'while other copies of the log are nothing to it',
+    world: atEnd(
+      jobOf('tune', { replicas: 2, output: { uri: 's3://b/p' }, nats: { replicas: 3 } }),
+      exporterOf(written, 'left'),
+    ),
+    conditions: { Succeeded: 'True Completed' },
+  },
+  {
     name: 'a failed job loses its workers',
     world: rest(two, { status: failedBy('DeadlineExceeded') }),
     actions: ['remove-pod tune-0 ended', 'remove-pod tune-1 ended'],
