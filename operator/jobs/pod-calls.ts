@@ -64,8 +64,12 @@ export class PodCalls {
     // Made by an earlier pass whose answer was lost, or somebody else's.
     const other = await client.get(pods, pod.metadata, { signal: this.#signal }).catch(ignore(NotFound));
     if (other === undefined) return 'gone';
-    if (isOwned(other, this.#job.metadata.uid) && hasLabels(other, pod)) {
-      this.#memory.made(trimPod(other), clock.now());
+    const seen = trimPod(other);
+    const isLeaving = other.metadata.deletionTimestamp !== undefined;
+    // One of ours that leaves is in nobody's way for long: it only has to be counted as what it is.
+    const isKnown = hasLabels(other, pod) || (isLeaving && hasLabels(seen, trimPod(pod)));
+    if (isOwned(other, this.#job.metadata.uid) && isKnown) {
+      this.#memory.made(seen, clock.now());
       return 'there';
     }
     this.#memory.take(pod.metadata.name, clock.now());

@@ -6,7 +6,7 @@ import { ChildIndex } from '../../../operator/jobs/child-index.ts';
 import { Executor } from '../../../operator/jobs/execute.ts';
 import type { Job } from '../../../operator/jobs/job.ts';
 import { JobMemory } from '../../../operator/jobs/memory.ts';
-import { FINALIZER } from '../../../operator/jobs/names.ts';
+import { FINALIZER, LABELS } from '../../../operator/jobs/names.ts';
 import type { Action } from '../../../operator/jobs/plan.ts';
 import { exportPod } from '../../../operator/jobs/pod.ts';
 import { LogPoller } from '../../../operator/jobs/poller.ts';
@@ -121,6 +121,14 @@ describe('what is asked of the API server', () => {
     await execute({ type: 'create-export' }, job, other);
     assert.equal(other.setbacks.pods, null);
     assert.equal(other.overlay([], realClock.now()).length, 1);
+    // Nor is one that leaves, also where somebody took it from our sight: it is waited for.
+    const { [LABELS.managedBy]: _, ...labels } = own.metadata.labels!;
+    const leaving = { ...own.metadata, ...at, labels, deletionTimestamp: '2026-01-01T12:00:00Z' };
+    answers = { ...answers, [`GET ${pods}/tune-export`]: [200, { ...own, metadata: leaving }] };
+    const third = new JobMemory();
+    await execute({ type: 'create-export' }, job, third);
+    assert.equal(third.setbacks.pods, null);
+    assert.equal(third.overlay([], realClock.now()).length, 1);
   });
 });
 
