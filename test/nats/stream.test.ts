@@ -115,7 +115,10 @@ describe('the stream of a job', { skip }, () => {
     try {
       const options = { maxBytes: MAX_BYTES, storeBytes: 1 << 24 };
       const names = jobNames(freshUid());
-      const refused = { code: 'NATS_STREAM_INVALID', message: /will not keep .*-store: .*activation basis/ };
+      const refused = {
+        code: 'NATS_STREAM_INVALID',
+        message: /will not keep .*-store: .*activation basis.*ONEBYTE_STORE/,
+      };
       await assert.rejects(createStream(client, names, { ...options, needsStore: true }), refused);
       await assert.rejects(checkStream(client, names), { code: 'NATS_STREAM_MISSING' });
       await createStream(client, names, { ...options, storeBytes: MAX_BYTES, needsStore: true });
@@ -125,6 +128,9 @@ describe('the stream of a job', { skip }, () => {
       const other = jobNames(freshUid());
       await createStream(client, other, options);
       await checkStream(client, other);
+      // Nor does one that there is no room for hold up a log that is there.
+      const more = { ...options, maxBytes: 2 * MAX_BYTES, needsStore: true };
+      assert.equal((await createStream(client, other, more)).config.max_bytes, 2 * MAX_BYTES);
     } finally {
       await client.close();
       await small.end();

@@ -12,7 +12,7 @@ export interface StreamOptions extends ApiOptions {
   readonly replicas?: number;
   /** Bytes that snapshots and artifacts may take, kept on as many servers; 0: there are to be none. */
   readonly storeBytes?: number;
-  /** Whether the run cannot begin without what workers find in the store. */
+  /** Whether the run cannot begin without what workers find in the store: where there is no log yet, it comes first. */
   readonly needsStore?: boolean;
 }
 
@@ -96,7 +96,7 @@ function given({ replicas }: { replicas: number | undefined }): { replicas?: num
 /**
  * Makes a job's log and its store, or finds them made; what exists may be given more room or other copies.
  * @throws OnebyteError NATS_STREAM_INVALID where the server has another stream by that name, or cannot keep this one, or a
- *   store that is needed: there is no log then either; NATS_DENIED; LogUnavailable.
+ *   store that a new log needs: there is no log then either; NATS_DENIED; LogUnavailable.
  */
 export async function createStream(
   connection: NatsConnection,
@@ -104,17 +104,26 @@ export async function createStream(
   options: StreamOptions,
 ): Promise<StreamInfo> {
   const api = new Api(connection, options);
-  const { storeBytes, needsStore = false } = options;
+  const { storeBytes } = options;
+  const found = await streamInfo(api, names.stream);
   // A job that has a log goes on to its workers, so that what they need comes first; what they can do without takes what is left.
-  if (needsStore && storeBytes !== 0) await createStore(api, names, options);
-  const log = await createLog(api, names, options);
-  if (!needsStore && storeBytes !== 0) await createStore(api, names, options);
+  const needsStore = options.needsStore === true && found === null;
+  const store = async () => {
+    if (storeBytes !== 0) await createStore(api, names, { ...options, needsStore });
+  };
+  if (needsStore) await store();
+  const log = await createLog(api, names, found, options);
+  if (!needsStore) await store();
   return log;
 }
 
-async function createLog(api: Api, names: JobNames, options: StreamOptions): Promise<StreamInfo> {
+async function createLog(
+  api: Api,
+  names: JobNames,
+  found: StreamInfo | null,
+  options: StreamOptions,
+): Promise<StreamInfo> {
   const wanted = streamConfig(names, options);
-  const found = await streamInfo(api, names.stream);
   if (found === null) return modern(await change(api, 'CREATE', wanted));
   refuse(names, mistakes(found.config, names));
   return enlarge(api, found, wanted);
@@ -134,7 +143,8 @@ async function createStore(api: Api, names: JobNames, options: StreamOptions): P
     if (!(error instanceof OnebyteError) || error.code !== 'NATS_STREAM_INVALID') throw error;
     if (found !== null || !options.needsStore) return;
     const why = 'workers are to find the activation basis there';
-    const way = 'give the account more room, or the job a random basis';
+    const way =
+      'give the account more room, the workers a folder that all share (ONEBYTE_STORE), or the job a random basis';
     throw new OnebyteError(error.code, `${error.message}; ${why}: ${way}`, { cause: error.cause });
   }
 }
