@@ -1,6 +1,7 @@
 /** The operator's logs on NATS: streams made, asked and removed over one connection for each server that has jobs. */
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { LogEvaluation, LogJob, LogPort, LogState, LogSummary } from '../../operator/jobs/log-port.ts';
+import { WORKER_CONTAINER } from '../../operator/jobs/names.ts';
 import type { EndRecord, Progress } from '../../worker/journal/index.ts';
 import { needsBasis } from '../../worker/journal/job.ts';
 import { NatsLog } from '../../worker/log/nats.ts';
@@ -11,6 +12,7 @@ import { openNats } from '../../worker/nats/connect.ts';
 import { jobNames } from '../../worker/nats/names.ts';
 import { workerPermissions } from '../../worker/nats/permissions.ts';
 import { createStream, deleteStream } from '../../worker/nats/stream.ts';
+import { SERVICE_VARIABLES } from '../../worker/service/settings.ts';
 import { lastRecord } from '../status.ts';
 import { credentialsFile, type Signer } from './user-jwt.ts';
 
@@ -46,7 +48,7 @@ export class NatsLogs implements LogPort {
       ...this.#api(job),
       maxBytes,
       storeBytes,
-      needsStore: needsBasis(spec),
+      needsStore: needsBasis(spec) && !namesFolder(spec),
       replicas,
     });
     return names.stream;
@@ -135,6 +137,19 @@ export class NatsLogs implements LogPort {
     });
     return opening;
   }
+}
+
+/** Whether a pod template has workers keep what they share in a folder. */
+function namesFolder({ template, groups = [] }: LogJob['spec']): boolean {
+  const containers = [template, ...groups.map((group) => group.template)].flatMap(
+    (one) => one?.spec?.containers ?? [],
+  );
+  return containers.some(
+    ({ name, env }) =>
+      name === WORKER_CONTAINER &&
+      Array.isArray(env) &&
+      env.some((variable) => variable?.name === SERVICE_VARIABLES.store && variable.value !== ''),
+  );
 }
 
 /** What the operator reads of a log's last record. */

@@ -15,8 +15,8 @@ export interface LogJob {
   readonly url: string | undefined;
   /** Servers that hold a copy. */
   readonly replicas: number;
-  /** Says how long the log may become. */
-  readonly spec: Pick<Spec, 'method' | 'stop' | 'evaluation' | 'max'>;
+  /** Says how long the log may become, and what else workers need. */
+  readonly spec: Pick<Spec, 'method' | 'stop' | 'evaluation' | 'max' | 'template' | 'groups'>;
 }
 
 /** What the last record of a log says. */

@@ -148,13 +148,25 @@ describe("the operator's logs on NATS", { skip }, () => {
     const scope = { type: 'subspace', basis: { type: 'activation', calibration } };
     const basis = builtJob('tune', { method: { plan: [{ scope, rounds: 10 }] } });
     const job = { ...jobOf(), spec: basis.spec };
-    await assert.rejects(few.create(job), { code: 'NATS_STREAM_INVALID', message: /activation basis/ });
-    assert.deepEqual(await few.last(job), { type: 'missing' });
-    const other = jobOf();
-    await few.create(other);
-    assert.deepEqual(await few.last(other), { type: 'empty' });
-    await few.close();
-    await small.end();
+    try {
+      await assert.rejects(few.create(job), { code: 'NATS_STREAM_INVALID', message: /activation basis/ });
+      assert.deepEqual(await few.last(job), { type: 'missing' });
+      const env = [{ name: 'ONEBYTE_STORE', value: '/shared' }];
+      const template = { spec: { containers: [{ name: 'worker', env }] } };
+      const groups = [{ name: 'north', template, replicas: 1 }];
+      // A folder that workers share is in the store's place.
+      const shared = [template, undefined].map((own) => ({
+        ...jobOf(),
+        spec: { ...basis.spec, ...(own ? { template: own } : { groups }) },
+      }));
+      for (const other of [jobOf(), ...shared]) {
+        await few.create(other);
+        assert.deepEqual(await few.last(other), { type: 'empty' });
+      }
+    } finally {
+      await few.close();
+      await small.end();
+    }
   });
 
   test('credentials are the same at every call, and open this worker’s own log and no other', async () => {
