@@ -36,7 +36,7 @@ export async function claimPart(key: string, cache: string): Promise<string> {
     const path = join(folder, name);
     const { mtimeMs = Date.now(), ctimeMs = Date.now() } = (await stat(path).catch(() => undefined)) ?? {};
     if (!name.startsWith(`${key}.`)) {
-      // Nobody came back for it. Unlike the other, this time is of no one's making.
+      // Nobody came back for it. By the time of its last change of any kind: `release` makes the other one old.
       if (Date.now() - ctimeMs > DEAD) await rm(path, { force: true });
       continue;
     }
